@@ -1,0 +1,78 @@
+"""What every stage's command line shares: the common flags, and errors turned into exit codes."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from src.core.config import DatasetConfig, Settings, load_config
+from src.core.errors import ConfigError, HousecastError
+from src.core.log import set_up_logging
+
+EXIT_CODES = "exit codes: 0 done, 1 a gate, check or job failed, 2 the input or configuration is wrong"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser with `--dataset`; stages add the flags that they need."""
+    made = argparse.ArgumentParser(
+        description=description, epilog=EXIT_CODES, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument(
+        "--dataset",
+        default=None,
+        help="name of a configs/*.yaml or path of a YAML file (default: DEFAULT_DATASET or housets)",
+    )
+    return made
+
+
+def add_input(made: argparse.ArgumentParser, text: str) -> None:
+    made.add_argument("--input", type=Path, default=None, help=text)
+
+
+def add_output_dir(made: argparse.ArgumentParser, text: str) -> None:
+    made.add_argument("--output-dir", type=Path, default=None, help=text)
+
+
+def add_store(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--store",
+        default=None,
+        help="model store: folder or s3://bucket/prefix (default: MODEL_STORE, S3_BUCKET or models/)",
+    )
+
+
+def read_settings() -> Settings:
+    """Read the environment (ConfigError when a variable is wrong)."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"environment: {str(first['loc'][0]).upper()}: {first['msg']} (got {first['input']!r})"
+        ) from error
+
+
+def read_dataset(args: argparse.Namespace, settings: Settings) -> DatasetConfig:
+    """Read the config that `--dataset` names, or the default one."""
+    return load_config(args.dataset or settings.default_dataset)
+
+
+def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; a user's mistake prints one message and no traceback."""
+    try:
+        set_up_logging(read_settings().log_level)
+        command(argv)
+    except HousecastError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; finished outputs are whole, the unfinished one was discarded", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0

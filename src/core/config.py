@@ -1,0 +1,309 @@
+"""`DatasetConfig`, everything that changes a model (one YAML), and `Settings`, everything that changes a deployment."""
+
+import hashlib
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from src.core.errors import ConfigError
+from src.core.recipes import Fitted, Frequency, Recipe, TargetMean
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """The deployment: read from the environment once, with defaults that work on a laptop."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    default_dataset: str = Field("housets", description="dataset of a command without --dataset")
+    data_root: Path = Field(Path("data"), description="folder in which raw market files are looked for")
+    workspace: Path = Field(Path(), description="folder that holds data/, models/, reports/ and predictions/")
+    model_store: str | None = Field(
+        None, description="folder or s3://bucket/prefix; S3_BUCKET when unset, else models/"
+    )
+    s3_bucket: str | None = Field(None, description="bucket of the model store")
+    s3_endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS's own")
+    aws_region: str | None = Field(None, description="region of the bucket")
+    mlflow_tracking_uri: str | None = Field(
+        None, description="MLflow server; sqlite:///mlflow.db in the workspace if unset"
+    )
+    bundle_public_key: str | None = Field(None, description="Ed25519 public key in hex; bundles must then be signed")
+    bundle_private_key: str | None = Field(None, description="Ed25519 private key in hex; publishing then signs")
+    threads: int | None = Field(None, ge=1, description="threads of training and bulk scoring; all cores if unset")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(_Section):
+    """One column of the raw file. Written short in YAML as its type alone: `price: number`."""
+
+    type: Literal["number", "text", "date"]
+    pad: int | None = Field(None, ge=1, description="restore leading zeros up to this length (text only)")
+    tidy: bool = Field(False, description="normalise case, dashes and spaces (text only)")
+    drop: str | None = Field(None, description="regular expression removed after tidying (text only)")
+    renames: dict[str, str] = Field(default_factory=dict, description="known other spellings, after tidying")
+    min: float | None = Field(None, description="smallest believable value; documentation and validation")
+    max: float | None = None
+    unit: str | None = None
+    required: bool = Field(False, description="a request without a value is refused")
+
+
+def _short_column(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+class Source(_Section):
+    """Where rows come from, in the order tried."""
+
+    files: tuple[str, ...] = Field((), description="looked for under DATA_ROOT, first match wins")
+    default: str | None = Field(None, description="source used when no file is there, for example simulate:zips=300")
+    origin: str | None = Field(None, description="where a person gets the file")
+    rename: dict[str, str] = Field(default_factory=dict, description="column name in the file -> name here")
+
+
+class Missing(_Section):
+    """A number that the file writes where it means `missing`."""
+
+    code: float
+    columns: tuple[str, ...] = Field(min_length=1)
+
+
+class TimeSplit(_Section):
+    """train < eval_from <= eval < holdout_from <= holdout."""
+
+    by: Literal["time"]
+    column: str
+    eval_from: date
+    holdout_from: date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TimeSplit":
+        if self.eval_from >= self.holdout_from:
+            raise ValueError(f"eval_from {self.eval_from} must be before holdout_from {self.holdout_from}")
+        return self
+
+
+class Lookup(_Section):
+    """Columns joined from a small table beside the YAML, by the tidied text of one column."""
+
+    table: str
+    on: str
+    add: tuple[str, ...] = Field(min_length=1)
+    max_unmatched: float = Field(0.0, ge=0, le=1, description="share of rows that may stay unmatched")
+
+
+class RowRules(_Section):
+    """What training does to its rows; eval, holdout and serving keep every row."""
+
+    unique: bool = False
+    max: dict[str, float] = Field(default_factory=dict, description="drop training rows above this value")
+    min: dict[str, float] = Field(default_factory=dict, description="drop training rows below this value")
+
+
+class Target(_Section):
+    """What is predicted, in which unit, and the scale on which the model learns it."""
+
+    column: str
+    unit: str = "USD"
+    label: str = "price"
+    transform: Literal["none", "log"] = "none"
+
+
+class EarlyStopping(_Section):
+    """Stop adding trees when the last months of train stop improving."""
+
+    rounds: int = Field(50, ge=1)
+    months: int = Field(12, ge=1)
+
+
+class Model(_Section):
+    """The family and its parameters; tuned parameters override them."""
+
+    family: Literal["xgboost"] = "xgboost"
+    params: dict[str, Any] = Field(default_factory=dict)
+    max_rounds: int = Field(2000, ge=1)
+    early_stopping: EarlyStopping = EarlyStopping()
+    seed: int = 42
+
+
+class IntRange(_Section):
+    int: tuple[int, int]
+    log: bool = False
+
+
+class FloatRange(_Section):
+    float: tuple[float, float]
+    log: bool = False
+
+
+class Choice(_Section):
+    choice: tuple[float | int | str, ...] = Field(min_length=1)
+
+
+class Tuning(_Section):
+    """The search, inside train only."""
+
+    trials: int = Field(20, ge=1)
+    folds: int = Field(3, ge=1, description="rolling origins, each tested on the months after it")
+    fold_months: int = Field(12, ge=1)
+    metric: Literal["mape", "mae", "rmse", "mdape"] = "mape"
+    space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
+
+
+class Gate(_Section):
+    """Thresholds a model must reach to be promoted, by split and metric."""
+
+    max: dict[str, dict[str, float]] = Field(default_factory=dict, description="split -> metric -> largest allowed")
+    min: dict[str, dict[str, float]] = Field(default_factory=dict, description="split -> metric -> smallest allowed")
+    beats: tuple[str, ...] = Field((), description="baselines whose eval MAE the model must undercut")
+    tolerance: float = Field(0.01, ge=0, description="how much worse than the current model it may be, relative MAE")
+
+
+class Segment(_Section):
+    """A report by group: of a column's values, of months, or of price deciles."""
+
+    name: str
+    by: Literal["column", "month", "price_decile"] = "column"
+    column: str | None = None
+    min_rows: int = Field(10, ge=1, description="smaller groups say `not enough data`")
+
+
+class Expectation(_Section):
+    """One Great Expectations rule: its class in snake case, its arguments and how bad a breach is."""
+
+    rule: str
+    severity: Literal["critical", "warning"] = "critical"
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class DatasetConfig(_Section):
+    """One `configs/<dataset>.yaml`: frozen, complete, and copied into every bundle."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    source: Source
+    columns: dict[str, Annotated[Column, BeforeValidator(_short_column)]]
+    target: Target
+    task: Literal["regression"] = "regression"
+    keys: tuple[str, ...] = Field(min_length=1)
+    place: str | None = Field(None, description="column that names the place whose last known price is a baseline")
+    region: str | None = Field(None, description="column that groups places, for reports and filters")
+    split: TimeSplit
+    missing: tuple[Missing, ...] = ()
+    lookup: Lookup | None = None
+    rows: RowRules = RowRules()
+    leakage: tuple[str, ...] = Field((), description="columns that must never become a feature")
+    features: tuple[Recipe, ...] = Field(min_length=1)
+    model: Model = Model()
+    tuning: Tuning = Tuning()
+    intervals: tuple[float, ...] = (0.8, 0.95)
+    gate: Gate = Gate()
+    segments: tuple[Segment, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "DatasetConfig":
+        known = set(self.columns) | set(self.lookup.add if self.lookup else ())
+        wanted = [("target", self.target.column), ("split.column", self.split.column)]
+        wanted += [("keys", key) for key in self.keys]
+        wanted += [(f"missing[{i}]", c) for i, m in enumerate(self.missing) for c in m.columns]
+        wanted += [(f"features[{i}]", c) for i, recipe in enumerate(self.features) for c in recipe.inputs]
+        wanted += [("rows", c) for c in (*self.rows.max, *self.rows.min)]
+        wanted += [("place", c) for c in (self.place, self.region) if c]
+        wanted += [("segments", s.column) for s in self.segments if s.column]
+        for where, column in wanted:
+            if column not in known:
+                raise ValueError(f"{where}: {column!r} is not among the columns ({', '.join(sorted(known))})")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_lawful(self) -> "DatasetConfig":
+        banned = {self.target.column, *self.leakage}
+        for recipe in self.features:
+            for column in recipe.inputs:
+                if column in banned:
+                    raise ValueError(f"features: {recipe.recipe} uses {column!r}, which is the target or leaks it")
+        names = self.feature_names
+        twice = sorted({n for n in names if names.count(n) > 1} | (set(names) & set(self.meta_columns)))
+        if twice:
+            raise ValueError(
+                f"features: name {twice[0]!r} is used twice (features, keys, target and segments share one frame)"
+            )
+        return self
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features in the order of the model's matrix."""
+        return tuple(name for recipe in self.features for name in recipe.names)
+
+    @cached_property
+    def fitted(self) -> tuple[Fitted, ...]:
+        """Recipes that learn a table from training rows."""
+        return tuple(recipe for recipe in self.features if isinstance(recipe, Frequency | TargetMean))
+
+    @cached_property
+    def meta_columns(self) -> tuple[str, ...]:
+        """Columns kept beside the features: keys, month, place, region, segments, target; no column twice."""
+        wanted = [*self.keys, self.split.column, self.place, self.region]
+        wanted += [s.column for s in self.segments] + [self.target.column]
+        return tuple(dict.fromkeys(c for c in wanted if c))
+
+    @cached_property
+    def raw_inputs(self) -> tuple[str, ...]:
+        """Columns that a row must bring to be priced, in the order of the file."""
+        used = {c for recipe in self.features for c in recipe.inputs}
+        if self.lookup:
+            used = (used - set(self.lookup.add)) | {self.lookup.on}
+        return tuple(c for c in self.columns if c in used or (c in self.keys and c != self.target.column))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the config's content, comments and order apart."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_config(dataset: str, folder: Path | None = None) -> DatasetConfig:
+    """Read one dataset's YAML.
+
+    Args:
+        dataset: a name (`configs/<name>.yaml`) or the path of a YAML file.
+        folder: where named configs are; the project's `configs` by default.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key or value that is not allowed.
+    """
+    folder = folder or PROJECT / "configs"
+    path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else folder / f"{dataset}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ConfigError(f"no dataset {dataset!r}: {path} does not exist. Datasets: {there}")
+    return parse_config(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_config(text: str, where: str) -> DatasetConfig:
+    """Validate YAML text; `where` names it in errors (ConfigError)."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where} must hold a mapping of settings, not {type(raw).__name__}")
+    try:
+        return DatasetConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(where, problem) for problem in error.errors())) from error
+
+
+def _explain(where: str, problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(the whole file)"
+    value = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    return f"{where}: {key}: {problem['msg']}{value}"

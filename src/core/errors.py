@@ -1,0 +1,42 @@
+"""Every error that housecast raises on purpose.
+
+HousecastError
+├── ConfigError    a YAML, a setting or a command-line argument is wrong
+├── DataError      rows, columns or files are not what the config says
+├── StoreError     the model store refused, or lost a race
+├── BundleError    a model version is incomplete, altered or made for other software
+└── GateError      the work was done and the result is not good enough
+
+A message says what is wrong, with which value, and what to do about it. `exit_code` is what a command
+line ends with: 2 when the user can mend the input, 1 when a gate, check or job failed.
+"""
+
+
+class HousecastError(Exception):
+    """Any error raised on purpose; `str(error)` is one readable line or short block."""
+
+    exit_code = 1
+
+
+class ConfigError(HousecastError):
+    """A dataset YAML, a setting or an argument is wrong; names file, key and value."""
+
+    exit_code = 2
+
+
+class DataError(HousecastError):
+    """The data do not match the config; names column, rule and example rows."""
+
+    exit_code = 2
+
+
+class StoreError(HousecastError):
+    """The model store cannot do what was asked, for example because another publisher won."""
+
+
+class BundleError(HousecastError):
+    """A model version is incomplete, altered, or needs other package versions."""
+
+
+class GateError(HousecastError):
+    """A model or a job did not reach its threshold; names the line that failed."""

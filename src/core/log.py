@@ -1,0 +1,14 @@
+"""Logging set-up, called by command lines and servers, never on import."""
+
+import logging
+import sys
+
+
+def set_up_logging(level: str = "INFO") -> None:
+    """Send log lines to standard error; standard output stays for results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("src")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False

@@ -1,0 +1,1 @@
+"""Floor 1: a raw market file to typed, validated, encoded splits."""

@@ -1,0 +1,1 @@
+"""Floor 3: fit, tune, evaluate, publish. MLflow lives here only."""
