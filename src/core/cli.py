@@ -22,7 +22,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--dataset",
         default=None,
-        help="name of a configs/*.yaml or path of a YAML file (default: DEFAULT_DATASET or housets)",
+        help="name of a configs/*.yaml or path of a YAML file; DEFAULT_DATASET if not given",
     )
     return made
 
@@ -39,7 +39,7 @@ def add_store(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--store",
         default=None,
-        help="model store: folder or s3://bucket/prefix (default: MODEL_STORE, S3_BUCKET or models/)",
+        help="model store, a folder or s3://bucket/prefix; else MODEL_STORE, S3_BUCKET, models/",
     )
 
 
@@ -49,9 +49,8 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(
-            f"environment: {str(first['loc'][0]).upper()}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        name = str(first["loc"][0]).upper()
+        raise ConfigError(f"environment: {name}: {first['msg']} (got {first['input']!r})") from error
 
 
 def read_dataset(args: argparse.Namespace, settings: Settings) -> DatasetConfig:

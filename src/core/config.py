@@ -24,15 +24,11 @@ class Settings(BaseSettings):
     default_dataset: str = Field("housets", description="dataset of a command without --dataset")
     data_root: Path = Field(Path("data"), description="folder in which raw market files are looked for")
     workspace: Path = Field(Path(), description="folder that holds data/, models/, reports/ and predictions/")
-    model_store: str | None = Field(
-        None, description="folder or s3://bucket/prefix; S3_BUCKET when unset, else models/"
-    )
+    model_store: str | None = Field(None, description="folder or s3://bucket/prefix (unset: S3_BUCKET, else models/)")
     s3_bucket: str | None = Field(None, description="bucket of the model store")
     s3_endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS's own")
     aws_region: str | None = Field(None, description="region of the bucket")
-    mlflow_tracking_uri: str | None = Field(
-        None, description="MLflow server; sqlite:///mlflow.db in the workspace if unset"
-    )
+    mlflow_tracking_uri: str | None = Field(None, description="unset: mlflow.db in the workspace")
     bundle_public_key: str | None = Field(None, description="Ed25519 public key in hex; bundles must then be signed")
     bundle_private_key: str | None = Field(None, description="Ed25519 private key in hex; publishing then signs")
     threads: int | None = Field(None, ge=1, description="threads of training and bulk scoring; all cores if unset")
@@ -96,7 +92,7 @@ class Lookup(_Section):
     """Columns joined from a small table beside the YAML, by the tidied text of one column."""
 
     table: str
-    on: str
+    by: str
     add: tuple[str, ...] = Field(min_length=1)
     max_unmatched: float = Field(0.0, ge=0, le=1, description="share of rows that may stay unmatched")
 
@@ -136,16 +132,22 @@ class Model(_Section):
 
 
 class IntRange(_Section):
+    """Whole numbers from low to high, both included."""
+
     int: tuple[int, int]
     log: bool = False
 
 
 class FloatRange(_Section):
+    """Real numbers from low to high."""
+
     float: tuple[float, float]
     log: bool = False
 
 
 class Choice(_Section):
+    """One of the listed values."""
+
     choice: tuple[float | int | str, ...] = Field(min_length=1)
 
 
@@ -236,7 +238,7 @@ class DatasetConfig(_Section):
         twice = sorted({n for n in names if names.count(n) > 1} | (set(names) & set(self.meta_columns)))
         if twice:
             raise ValueError(
-                f"features: name {twice[0]!r} is used twice (features, keys, target and segments share one frame)"
+                f"features: name {twice[0]!r} is taken (features, keys, target and segments share a frame)"
             )
         return self
 
@@ -262,7 +264,7 @@ class DatasetConfig(_Section):
         """Columns that a row must bring to be priced, in the order of the file."""
         used = {c for recipe in self.features for c in recipe.inputs}
         if self.lookup:
-            used = (used - set(self.lookup.add)) | {self.lookup.on}
+            used = (used - set(self.lookup.add)) | {self.lookup.by}
         return tuple(c for c in self.columns if c in used or (c in self.keys and c != self.target.column))
 
     @property

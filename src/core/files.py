@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it there when the block succeeds; otherwise leave `path` as it was."""
+    """Yield a temporary path, renamed to `path` when the block succeeds; on failure `path` is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
