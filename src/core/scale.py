@@ -1,0 +1,20 @@
+"""The scale on which a model learns its target, and the way back to the target's unit."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Transform = Literal["none", "log"]
+
+
+def forward(transform: Transform, y: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Take values in the target's unit, shape (n,), to the model's scale; log needs y > 0."""
+    values = np.asarray(y, dtype=np.float64)
+    return np.log(values) if transform == "log" else values
+
+
+def inverse(transform: Transform, z: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Take model-scale values, shape (n,), back to the target's unit."""
+    values = np.asarray(z, dtype=np.float64)
+    return np.exp(values) if transform == "log" else values
