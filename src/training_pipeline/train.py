@@ -1,0 +1,204 @@
+"""Stage: fit the model on train: early stopping on its last months chooses the rounds, then all of it is fitted.
+
+Reads `features/train.parquet` and, when a search left them, tuned parameters; writes `model.ubj` and `train.json`.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xgboost as xgb
+
+from src.core import metrics
+from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
+from src.core.config import DatasetConfig, Settings
+from src.core.errors import ConfigError
+from src.core.files import read_json, replacing, sha256, write_json
+from src.core.workspace import Workspace
+from src.feature_pipeline import feature_engineering
+from src.feature_pipeline.feature_engineering import Matrix, read_matrix
+from src.training_pipeline import tracking
+from src.training_pipeline import xgb as family
+from src.training_pipeline.folds import last_months, month_name, month_numbers
+from src.training_pipeline.progress import progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A booster fitted on the whole of train, and how it came about; seconds are wall time."""
+
+    booster: xgb.Booster
+    params: family.Params
+    rounds: int
+    months: dict[str, str]
+    validation: dict[str, float]
+    curve: dict[str, list[float]]
+    stopping_seconds: float
+    fit_seconds: float
+
+
+def train(data: Matrix, config: DatasetConfig, params: family.Params) -> Trained:
+    """Choose the rounds on the last months, then fit the whole of train with them.
+
+    Raises:
+        ConfigError: XGBoost does not know a parameter, or refuses its value.
+        DataError: no rows, targets or features that cannot be learned from, or too few months for early stopping.
+    """
+    family.check_params(params)
+    family.check_rows(data.X, data.y, config)
+    months = month_numbers(data.meta[config.split.column])
+    split = last_months(months, config.model.early_stopping.months)
+    start = time.perf_counter()
+    fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params)
+    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, ref=fit_on)
+    with progress("early stopping", config.model.max_rounds, log_every=500) as advance:
+        stop = family.fit_until_worse(params, fit_on, judge_on, config, advance)
+    estimates = family.predict(stop.booster, data.X[split.judge], config, stop.rounds)
+    validation = metrics.scores(data.y[split.judge], estimates)
+    del fit_on, judge_on
+    stopped = time.perf_counter()
+    booster = fit_all(data, config, params, stop.rounds)
+    return Trained(
+        booster,
+        params,
+        stop.rounds,
+        {
+            "first": month_name(int(months.min())),
+            "first_judged": split.first_judged,
+            "last": month_name(int(months.max())),
+        },
+        validation,
+        stop.curve,
+        stopped - start,
+        time.perf_counter() - stopped,
+    )
+
+
+def fit_all(data: Matrix, config: DatasetConfig, params: family.Params, rounds: int) -> xgb.Booster:
+    """Fit the whole of train with a known number of rounds."""
+    with progress("training", rounds, log_every=500) as advance:
+        return family.fit(params, family.matrix(data.X, data.y, config, params), rounds, advance)
+
+
+def run(
+    config: DatasetConfig, settings: Settings, input_dir: Path, output_dir: Path, params_file: Path | None = None
+) -> dict[str, Any]:
+    """Train from `input_dir/train.parquet`, write `model.ubj` and `train.json`, record the run; returns train.json.
+
+    `params_file` defaults to `output_dir/params.json`, where a search leaves its best; it need not be there.
+    """
+    data = read_matrix(input_dir / "train.parquet", config)
+    tuned = read_params(params_file or output_dir / "params.json", required=params_file is not None)
+    params = family.booster_params(config, tuned.get("params", {}), settings.threads)
+    if tuned:
+        logger.info("parameters: %s, tuned in %s trials", tuned["params"], tuned.get("trials", "an unknown number of"))
+    else:
+        logger.info("parameters: the config's own (no search has left better ones)")
+    with tracking.start(config, settings, "train") as record:
+        trained = train(data, config, params)
+        summary = _summary(config, data, trained, tuned, _fingerprint(config, settings, input_dir), record.id)
+        with replacing(output_dir / "model.ubj") as path:
+            trained.booster.save_model(path)
+        write_json(output_dir / "train.json", summary)
+        _record(record, trained, summary, output_dir)
+    logger.info(
+        "trained %d rounds on %s rows in %.1f s (early stopping %.1f s); %s to %s judged at MAPE %.2f %%",
+        trained.rounds,
+        f"{len(data.y):,}",
+        trained.fit_seconds,
+        trained.stopping_seconds,
+        trained.months["first_judged"],
+        trained.months["last"],
+        100 * trained.validation["mape"],
+    )
+    return summary
+
+
+def read_params(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """Read what a search left: {"params": {...}, ...}; {} when there is no file and none is required (ConfigError)."""
+    if not path.is_file() and not required:
+        return {}
+    try:
+        found = read_json(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; run tune first, or leave out --params") from error
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is not JSON ({error}); run tune again, or remove it to use the config's own"
+        ) from error
+    if not isinstance(found, dict) or not isinstance(found.get("params"), dict):
+        raise ConfigError(f'{path} must hold {{"params": {{name: value}}}}; run tune again')
+    return found
+
+
+def _fingerprint(config: DatasetConfig, settings: Settings, input_dir: Path) -> dict[str, Any]:
+    """Say which data this is: of the raw file when the features are the workspace's own, of the features always."""
+    workspace = Workspace.of(config.name, settings)
+    loaded = workspace.raw / "load.json"
+    own = input_dir.resolve() == workspace.features.resolve() and loaded.is_file()
+    return {
+        "sha256": read_json(loaded).get("sha256") if own else None,
+        "features_sha256": sha256(input_dir / "train.parquet"),
+    }
+
+
+def _summary(
+    config: DatasetConfig,
+    data: Matrix,
+    trained: Trained,
+    tuned: dict[str, Any],
+    fingerprint: dict[str, Any],
+    run_id: str | None,
+) -> dict[str, Any]:
+    return {
+        "dataset": config.name,
+        "config_sha256": config.digest,
+        **fingerprint,
+        "params": trained.params,
+        "rounds": trained.rounds,
+        "seed": config.model.seed,
+        "features": list(config.feature_names),
+        "rows": len(data.y),
+        "months": trained.months,
+        "validation": trained.validation,
+        "fit_seconds": round(trained.fit_seconds, 3),
+        "stopping_seconds": round(trained.stopping_seconds, 3),
+        "xgboost": xgb.__version__,
+        "run_id": run_id,
+        "tune_run_id": tuned.get("run_id"),
+    }
+
+
+def _record(record: tracking.Run, trained: Trained, summary: dict[str, Any], output_dir: Path) -> None:
+    record.log_params({**trained.params, "rounds": trained.rounds, "rows": summary["rows"], **trained.months})
+    record.log_metrics({f"validation_{name}": value for name, value in trained.validation.items()})
+    record.log_metrics({name: summary[name] for name in ("fit_seconds", "stopping_seconds")})
+    record.log_curves(trained.curve)
+    record.set_tags({name: summary[name] for name in ("sha256", "features_sha256", "tune_run_id") if summary[name]})
+    record.log_files([output_dir / "train.json"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    args_parser = parser(__doc__.splitlines()[0])
+    add_input(args_parser, "folder of the features; the workspace's data/features if not given")
+    add_output_dir(args_parser, "folder of the model; the workspace's data/model if not given")
+    args_parser.add_argument("--params", type=Path, help="tuned parameters; params.json of the output folder, if there")
+    args = args_parser.parse_args(argv)
+    settings = read_settings()
+    config = read_dataset(args, settings)
+    workspace = Workspace.of(config.name, settings)
+    if args.input is None:
+        feature_engineering.ensure(config, workspace, settings)
+    output_dir = args.output_dir or workspace.model
+    run(config, settings, args.input or workspace.features, output_dir, args.params)
+    logger.info("model in %s", output_dir)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

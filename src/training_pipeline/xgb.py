@@ -1,0 +1,136 @@
+"""The XGBoost family: parameters checked, rounds found, a booster fitted, estimates in the target's unit.
+
+Matrices are float32, shape (n, f), NaN = missing; targets are float64, shape (n,), in the target's unit. The booster
+learns on the target's scale.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from src.core import scale
+from src.core.config import DatasetConfig
+from src.core.errors import ConfigError, DataError
+
+Features = NDArray[np.float32]
+Array = NDArray[np.float64]
+Params = dict[str, Any]
+OnRound = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """The rounds that early stopping chose, and RMSE on the target's scale after each round."""
+
+    booster: xgb.Booster
+    rounds: int
+    curve: dict[str, list[float]]
+
+
+def booster_params(config: DatasetConfig, tuned: Mapping[str, Any], threads: int | None) -> Params:
+    """Put together what `xgb.train` gets: the config's parameters, then the tuned ones; `hist` unless they say else."""
+    own = {"objective": "reg:squarederror", "tree_method": "hist", **config.model.params, **tuned}
+    return {**own, "seed": config.model.seed, "nthread": threads or 0, "verbosity": 1}
+
+
+def check_params(params: Params) -> None:
+    """Refuse unknown names and impossible values before any real work (ConfigError), on four made-up rows."""
+    probe = xgb.DMatrix(np.arange(4, dtype=np.float32).reshape(4, 1), label=np.arange(1, 5))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            xgb.train(params, probe, 1)
+        except (xgb.core.XGBoostError, TypeError, ValueError) as error:
+            raise ConfigError(f"model.params: {str(error).strip().splitlines()[0]}") from error
+    for warning in caught:
+        if "are not used" in str(warning.message):
+            names = str(warning.message).split("{")[-1].split("}")[0].strip()
+            raise ConfigError(f"model.params: XGBoost does not know {names}; correct the name or remove it")
+
+
+def effective_params(params: Params, names: tuple[str, ...]) -> Params:
+    """Read back the values that XGBoost would use, its own defaults included, for parameters of trees."""
+    probe = xgb.DMatrix(np.arange(4, dtype=np.float32).reshape(4, 1), label=np.arange(1, 5))
+    written = json.loads(xgb.train(params, probe, 1).save_config())["learner"]["gradient_booster"]
+    in_effect = written.get("tree_train_param", {})
+    return {name: params.get(name, _number(in_effect.get(name))) for name in names}
+
+
+def _number(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def check_rows(X: Features, y: Array, config: DatasetConfig) -> None:
+    """Refuse rows that XGBoost would refuse late or learn from wrongly (DataError names the column and how many)."""
+    column = config.target.column
+    if len(y) == 0:
+        raise DataError("train has no rows; check split.eval_from and the rules under rows")
+    bad = ~np.isfinite(y) | ((y <= 0) if config.target.transform == "log" else np.zeros(len(y), bool))
+    if bad.any():
+        rule = "finite and above 0 (target.transform is log)" if config.target.transform == "log" else "finite"
+        raise DataError(f"train: {column} must be {rule}; {bad.sum():,} rows are not, the first is {y[bad][0]:g}")
+    infinite = np.isinf(X).any(axis=0)
+    if infinite.any():
+        name = config.feature_names[int(np.argmax(infinite))]
+        raise DataError(f"train: feature {name!r} is infinite in {int(np.isinf(X).sum()):,} values; check its recipe")
+
+
+def matrix(X: Features, y: Array, config: DatasetConfig, params: Params, ref: xgb.DMatrix | None = None) -> xgb.DMatrix:
+    """Bin a matrix for training. `ref` gives a validation matrix the bins of the training one."""
+    return xgb.QuantileDMatrix(
+        X,
+        label=scale.forward(config.target.transform, y),
+        feature_names=list(config.feature_names),
+        max_bin=int(params.get("max_bin", 256)),
+        nthread=params["nthread"] or None,
+        ref=ref,
+    )
+
+
+class _Rounds(xgb.callback.TrainingCallback):
+    def __init__(self, on_round: OnRound) -> None:
+        super().__init__()
+        self.on_round = on_round
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        del model, evals_log
+        self.on_round(epoch + 1)
+        return False
+
+
+def fit(params: Params, data: xgb.DMatrix, rounds: int, on_round: OnRound | None = None) -> xgb.Booster:
+    """Add `rounds` trees."""
+    return xgb.train(params, data, rounds, callbacks=[_Rounds(on_round)] if on_round else None)
+
+
+def fit_until_worse(
+    params: Params, fit_on: xgb.DMatrix, judge_on: xgb.DMatrix, config: DatasetConfig, on_round: OnRound | None = None
+) -> EarlyStop:
+    """Add trees until the judged rows have not improved for `early_stopping.rounds`, at most `max_rounds`."""
+    curve: dict[str, dict[str, list[float]]] = {}
+    booster = xgb.train(
+        {**params, "eval_metric": "rmse"},
+        fit_on,
+        config.model.max_rounds,
+        evals=[(judge_on, "judge")],
+        early_stopping_rounds=config.model.early_stopping.rounds,
+        evals_result=curve,
+        verbose_eval=False,
+        callbacks=[_Rounds(on_round)] if on_round else None,
+    )
+    return EarlyStop(booster, booster.best_iteration + 1, {"judge_rmse": curve["judge"]["rmse"]})
+
+
+def predict(booster: xgb.Booster, X: Features, config: DatasetConfig, rounds: int = 0) -> Array:
+    """Estimate in the target's unit, shape (n,), from the first `rounds` trees (0: all of them)."""
+    z = booster.inplace_predict(X, iteration_range=(0, rounds), validate_features=False)
+    return scale.inverse(config.target.transform, z)
