@@ -3,6 +3,7 @@
 HousecastError
 ├── ConfigError    a YAML, a setting or a command-line argument is wrong
 ├── DataError      rows, columns or files are not what the config says
+│   └── InvalidRowsError  rows that cannot be priced, each with its number, field and reason
 ├── StoreError     the model store refused, or lost a race
 ├── BundleError    a model version is incomplete, altered or made for other software
 └── GateError      the work was done and the result is not good enough
@@ -28,6 +29,19 @@ class DataError(HousecastError):
     """The data do not match the config; names column, rule and example rows."""
 
     exit_code = 2
+
+
+class InvalidRowsError(DataError):
+    """Rows that cannot be priced; `problems` lists every one as (row number from 0, field, what is wrong)."""
+
+    SHOWN = 5
+
+    def __init__(self, problems: list[tuple[int, str, str]]) -> None:
+        self.problems = problems
+        lines = [f"row {row}: {field}: {what}" for row, field, what in problems[: self.SHOWN]]
+        if len(problems) > self.SHOWN:
+            lines.append(f"and {len(problems) - self.SHOWN:,} more")
+        super().__init__("; ".join(lines))
 
 
 class StoreError(HousecastError):

@@ -48,7 +48,7 @@ class DateParts(_Recipe):
 
 
 class Ratio(_Recipe):
-    """Divide one numeric column by another; missing where either is missing or the divisor is 0."""
+    """Divide one numeric column by another; missing where either is missing, or the divisor is 0 or too small."""
 
     recipe: Literal["ratio"]
     name: str

@@ -1,0 +1,52 @@
+# The targets that a person or CI calls. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+DATASET ?= housets
+# uv is installed beside the project when the machine has none, so that nothing outside this folder changes.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen
+
+.PHONY: help install run test lint types contracts format benchmarks benchmarks-smoke mlflow clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.tools/bin/uv:
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "housecast needs Python 3.11 or newer"; exit 2; }
+	python3 -m venv .tools
+	.tools/bin/python -m pip install --quiet uv
+
+install: $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## install uv if missing and the locked environment
+	$(UV) sync --frozen
+
+run: install ## from raw file (or a simulated market) to a published model and monthly predictions
+	$(RUN) python -m src.pipeline --dataset $(DATASET)
+
+test: install lint types contracts ## everything that CI runs
+	$(RUN) python -m pytest --cov --cov-report=term
+
+lint: install ## style
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+types: install ## static types
+	$(RUN) mypy
+
+contracts: install ## a module imports only from the floors below its own
+	$(RUN) lint-imports
+
+format: install ## mend the style
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+benchmarks: install ## measure what the README claims (some 15 minutes)
+	$(RUN) python -m benchmarks
+
+benchmarks-smoke: install ## run every benchmark on small data, for CI
+	$(RUN) python -m benchmarks --smoke
+
+mlflow: install ## open the experiment tracker on http://127.0.0.1:5000
+	$(RUN) mlflow ui
+
+clean: ## remove what the commands made; models, predictions and the tracker's database stay
+	rm -rf data/raw data/processed data/features data/model data/downloads data/.stages reports build *.egg-info

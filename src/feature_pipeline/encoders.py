@@ -1,0 +1,117 @@
+"""Fitted encoders: plain tables, category -> number, learned from training rows only."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+
+from src.core.config import PROJECT, DatasetConfig
+from src.core.errors import ConfigError
+from src.core.recipes import Frequency, TargetMean
+from src.feature_pipeline.transforms import Table, category, mapped, tidy
+
+# Columns that training rows carry while encoders are fitted: position in the split, target on the model's scale.
+ROW = "__row"
+SCALED = "__scaled_target"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training rows taught.
+
+    `tables`: recipe name -> `{"table": {category: value}, "default": value of an unseen category}`, for every row
+    to come. `out_of_fold`: the same per fold of the training rows, from the other folds only.
+    """
+
+    tables: dict[str, Table]
+    out_of_fold: dict[str, dict[int, Table]]
+
+
+def lookup_table(config: DatasetConfig, folder: Path | None = None) -> Table:
+    """Read the small table beside the YAML: tidied name -> values of the columns that it adds.
+
+    Raises:
+        ConfigError: the file or one of its columns is missing, or two rows have one name.
+    """
+    assert config.lookup is not None
+    path = (folder or PROJECT / "configs") / config.lookup.table
+    if not path.is_file():
+        raise ConfigError(f"lookup.table: {path} does not exist")
+    frame = pl.read_csv(path)
+    wanted = [config.lookup.by, *config.lookup.add]
+    lacking = [name for name in wanted if name not in frame.columns]
+    if lacking:
+        raise ConfigError(f"{path} lacks the column {lacking[0]!r} that lookup names")
+    column = config.columns[config.lookup.by]
+    rows = {tidy(str(name), column): values for name, *values in frame.select(wanted).iter_rows()}
+    if len(rows) != frame.height:
+        raise ConfigError(f"{path}: two rows have the same {config.lookup.by} once tidied")
+    return {"table": rows}
+
+
+def fit(frame: Any, config: DatasetConfig) -> Fitted:
+    """Learn every fitted recipe from cleaned training rows (a Narwhals frame with `ROW` and `SCALED`)."""
+    tables: dict[str, Table] = {}
+    out_of_fold: dict[str, dict[int, Table]] = {}
+    for recipe in config.fitted:
+        if isinstance(recipe, Frequency):
+            tables[recipe.name] = _frequencies(frame, recipe)
+        else:
+            tables[recipe.name], out_of_fold[recipe.name] = _target_means(frame, recipe)
+    return Fitted(tables, out_of_fold)
+
+
+def _rows(frame: Any) -> list[dict[str, Any]]:
+    """Bring a small aggregate home from whichever engine made it, in an order that does not depend on the engine."""
+    local = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
+    rows: list[dict[str, Any]] = local.rows(named=True)
+    return sorted(rows, key=lambda row: tuple(str(value) for value in row.values()))
+
+
+def _frequencies(frame: Any, recipe: Frequency) -> Table:
+    counts = frame.select(category(recipe).alias("key")).drop_nulls().group_by("key").agg(nw.len().alias("n"))
+    return {"table": {row["key"]: float(row["n"]) for row in _rows(counts)}, "default": 0.0}
+
+
+def _target_means(frame: Any, recipe: TargetMean) -> tuple[Table, dict[int, Table]]:
+    sums = (
+        frame.select(
+            category(recipe).alias("key"), (nw.col(ROW) % recipe.folds).alias("fold"), nw.col(SCALED).alias("target")
+        )
+        .group_by("key", "fold")
+        .agg(nw.col("target").sum().alias("sum"), nw.len().alias("n"))
+    )
+    rows = _rows(sums)
+    everything = _smoothed(rows, recipe.smoothing)
+    folds = {
+        fold: _smoothed([row for row in rows if row["fold"] != fold], recipe.smoothing)
+        for fold in sorted({row["fold"] for row in rows})
+    }
+    return everything, folds
+
+
+def _smoothed(rows: list[dict[str, Any]], smoothing: float) -> Table:
+    total, count = math.fsum(row["sum"] for row in rows), sum(row["n"] for row in rows)
+    prior = total / count if count else math.nan
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for row in rows:
+        if row["key"] is not None:
+            sums[row["key"]] = sums.get(row["key"], 0.0) + row["sum"]
+            counts[row["key"]] = counts.get(row["key"], 0) + row["n"]
+    table = {key: (sums[key] + smoothing * prior) / (counts[key] + smoothing) for key in sums}
+    return {"table": table, "default": prior}
+
+
+def out_of_fold(recipe: TargetMean, folds: dict[int, Table]) -> nw.Expr:
+    """Encode training rows, each by the table of the folds that it is not in."""
+    # One mapping of "fold|category" instead of a branch per fold: the category is looked up once.
+    old = [f"{fold}|{key}" for fold, table in folds.items() for key in table["table"]]
+    new = [value for table in folds.values() for value in table["table"].values()]
+    fold = (nw.col(ROW) % recipe.folds).cast(nw.String)
+    prior = mapped(fold, [str(fold) for fold in folds], [table["default"] for table in folds.values()], None)
+    known = mapped(nw.concat_str(fold, category(recipe), separator="|"), old, new, None)
+    return nw.when(known.is_null()).then(prior).otherwise(known)

@@ -1,0 +1,214 @@
+"""Stage: a raw source to typed train, eval and holdout splits.
+
+Writes `raw/{train,eval,holdout}.parquet` (with --csv also `.csv`) and `load.json`: the source, its SHA-256, rows.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import narwhals as nw
+import polars as pl
+
+from src.core.cli import add_output_dir, parser, read_dataset, read_settings, run_command
+from src.core.config import DatasetConfig, Settings
+from src.core.errors import DataError
+from src.core.files import replacing, sha256, write_json
+from src.core.workspace import SPLITS, Workspace
+from src.feature_pipeline import sources
+from src.feature_pipeline.transforms import LARGEST, known_values, padded, require_columns
+
+logger = logging.getLogger(__name__)
+
+NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A load's record: what came in and what went out."""
+
+    dataset: str
+    source: str
+    sha256: str
+    rows: int
+    splits: dict[str, int]
+
+
+def read(path: Path, config: DatasetConfig, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read a CSV, gzip, zip, Parquet file or folder of Parquet as a typed frame; row order is kept.
+
+    Args:
+        path: an existing file or folder.
+        config: names the columns and their types.
+        columns: those that must be there; all of the config's if not given. Further columns of the file that the
+            config does not know are left out.
+
+    Raises:
+        DataError: not what its name says, a column is missing, or a value cannot be read as its type.
+    """
+    with sources.readable(path) as file:
+        try:
+            frame = _scan(file, config)
+            names = frame.collect_schema().names()
+            require_columns(names, list(columns or config.columns), str(path))
+            frame = frame.select([name for name in config.columns if name in names])
+            return typed(frame.collect(), config, str(path))
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+def _scan(path: Path, config: DatasetConfig) -> pl.LazyFrame:
+    rename = config.source.rename
+    if path.is_dir() or path.suffix == ".parquet":
+        return pl.scan_parquet(path / "**/*.parquet" if path.is_dir() else path).rename(rename, strict=False)
+    in_file = {name: old for old, name in rename.items()}
+    types = {
+        in_file.get(name, name): pl.Float64 if column.type == "number" else pl.String
+        for name, column in config.columns.items()
+    }
+    frame = pl.scan_csv(path, schema_overrides=types, null_values=NULLS, infer_schema=False)
+    return frame.rename(rename, strict=False)
+
+
+def typed(frame: pl.DataFrame, config: DatasetConfig, where: str) -> pl.DataFrame:
+    """Give declared columns their type, restore leading zeros, and turn missing codes into missing values.
+
+    Doing it twice changes nothing, so a split that was written by `load` can be read by it.
+
+    Raises:
+        DataError: a date or number cannot be read, or a number is infinite; names column and examples.
+    """
+    casts = []
+    for name, kind in frame.schema.items():
+        column = config.columns[name]
+        if column.type == "number" and kind != pl.Float64:
+            casts.append(pl.col(name).cast(pl.Float64, strict=False))
+        elif column.type == "date" and kind != pl.Date:
+            text = pl.col(name) if kind == pl.String else pl.col(name).cast(pl.String)
+            casts.append(text.str.head(10).str.to_date("%Y-%m-%d", strict=False))
+    cast = frame.with_columns(casts)
+    _check_values(frame, cast, config, where)
+    texts = [padded(n, c) for n, c in config.columns.items() if n in frame.columns and c.type == "text"]
+    return nw.from_native(cast).with_columns(texts).with_columns(known_values(config, cast.columns)).to_native()
+
+
+def _check_values(before: pl.DataFrame, after: pl.DataFrame, config: DatasetConfig, where: str) -> None:
+    for name in after.columns:
+        kind = config.columns[name].type
+        if after.schema[name] == before.schema[name] and kind != "number":
+            continue
+        wrong = after[name].abs() > LARGEST if kind == "number" else after[name].is_null()
+        if after.schema[name] != before.schema[name]:
+            wrong = after[name].is_null() & before[name].is_not_null()
+        if wrong.any():
+            examples = ", ".join(map(repr, before[name].filter(wrong).head(3)))
+            asked = "a date like 2021-05-31" if kind == "date" else "a finite number"
+            raise DataError(f"{where}: column {name}: {wrong.sum():,} values are not {asked}, for example {examples}")
+
+
+def split(frame: pl.DataFrame, config: DatasetConfig) -> dict[str, pl.DataFrame]:
+    """Cut typed rows by time: train < eval_from <= eval < holdout_from <= holdout.
+
+    Raises:
+        DataError: a row without a date, or a split without a row.
+    """
+    rule, date = config.split, pl.col(config.split.column)
+    undated = frame[rule.column].null_count()
+    if undated:
+        raise DataError(f"{undated:,} rows have no {rule.column}; every row needs one to be put into a split")
+    parts = {
+        "train": frame.filter(date < rule.eval_from),
+        "eval": frame.filter((date >= rule.eval_from) & (date < rule.holdout_from)),
+        "holdout": frame.filter(date >= rule.holdout_from),
+    }
+    for name, part in parts.items():
+        if part.is_empty():
+            first, last = frame[rule.column].min(), frame[rule.column].max()
+            raise DataError(
+                f"the {name} split is empty: {rule.column} runs from {first!s} to {last!s}, "
+                f"eval starts at {rule.eval_from} and holdout at {rule.holdout_from}"
+            )
+    return parts
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's Parquet files by name and content, in hex."""
+    if path.is_file():
+        return sha256(path)
+    digest = hashlib.sha256()
+    for part in sorted(path.rglob("*.parquet")):
+        digest.update(f"{part.relative_to(path)} {sha256(part)}\n".encode())
+    return digest.hexdigest()
+
+
+def run(
+    config: DatasetConfig, source: str | None, settings: Settings, output_dir: Path, *, csv: bool = False
+) -> Loaded:
+    """Load a source into splits; on an error no split is replaced.
+
+    Raises:
+        ConfigError: no such source.
+        DataError: the source cannot be read, lacks a column, or leaves a split empty.
+    """
+    path = sources.resolve(source, config, settings, output_dir.parent / "downloads")
+    logger.info("reading %s", path)
+    with ThreadPoolExecutor(1) as pool:  # hashing waits on the disk while Polars parses
+        digest = pool.submit(fingerprint, path)
+        frame = read(path, config)
+        parts = split(frame, config)
+        loaded = Loaded(
+            dataset=config.name,
+            source=source or str(path),
+            sha256=digest.result(),
+            rows=frame.height,
+            splits={name: part.height for name, part in parts.items()},
+        )
+    for name, part in parts.items():
+        with replacing(output_dir / f"{name}.parquet") as temporary:
+            part.write_parquet(temporary, compression="lz4")
+        if csv:
+            with replacing(output_dir / f"{name}.csv") as temporary:
+                part.write_csv(temporary)
+    write_json(output_dir / "load.json", asdict(loaded))
+    return loaded
+
+
+def scan_split(folder: Path, split_name: str) -> pl.LazyFrame:
+    """Scan one split that a stage wrote (DataError when it is not there)."""
+    path = folder / f"{split_name}.parquet"
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; run the stage before this one, or `python -m src.pipeline`")
+    return pl.scan_parquet(path)
+
+
+def ensure(config: DatasetConfig, workspace: Workspace, settings: Settings) -> None:
+    """Load the default source when no raw split is there yet, so that later stages work in a clean clone."""
+    if not all((workspace.raw / f"{name}.parquet").is_file() for name in SPLITS):
+        logger.info("no raw splits in %s yet: loading them", workspace.raw)
+        run(config, None, settings, workspace.raw, csv=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    args_parser = parser(__doc__.splitlines()[0])
+    args_parser.add_argument(
+        "--input",
+        help="CSV (also .gz, .zip), Parquet file or folder, s3://, https://, kaggle:OWNER/NAME or "
+        "simulate:zips=400,months=142,seed=7; the config's own source if not given",
+    )
+    add_output_dir(args_parser, "folder of the raw splits; the workspace's data/raw if not given")
+    args_parser.add_argument("--csv", action="store_true", help="write the splits as CSV too")
+    args = args_parser.parse_args(argv)
+    settings = read_settings()
+    config = read_dataset(args, settings)
+    output_dir = args.output_dir or Workspace.of(config.name, settings).raw
+    loaded = run(config, args.input, settings, output_dir, csv=args.csv)
+    counts = ", ".join(f"{name} {rows:,}" for name, rows in loaded.splits.items())
+    logger.info("%s rows from %s: %s; in %s", f"{loaded.rows:,}", loaded.source, counts, output_dir)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

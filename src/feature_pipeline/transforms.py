@@ -1,0 +1,174 @@
+"""Row-preserving expressions: n rows in, n rows out, same order. Training and serving both run these.
+
+Written once in Narwhals, so the same functions run on Polars and on Spark.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+
+from src.core.config import Column, DatasetConfig
+from src.core.errors import DataError
+from src.core.recipes import DateParts, Frequency, Numbers, Ratio, Recipe, TargetMean
+
+# Any dash that a typesetter may have chosen, and any run of white space. Spelled out, because `\\s` and `strip()` mean
+# other characters in Python than in Polars.
+DASHES = "[\u2010-\u2015\u2212]"
+BLANKS = " \t\r\n\f\v\u00a0\u2002-\u200a\u202f\u3000"
+SPACES = f"[{BLANKS}]+"
+# Features are float32: a larger number would become infinite.
+LARGEST = float(np.finfo(np.float32).max)
+# "2351.0": an integer that has been through a float column.
+TRAILING_ZERO = r"\.0$"
+
+Table = dict[str, Any]
+Tables = Mapping[str, Table]
+
+
+def known_values(config: DatasetConfig, names: Collection[str]) -> list[nw.Expr]:
+    """Turn the codes that mean `missing`, and NaN, into null, in those of the columns that `names` holds."""
+    coded = {column: rule.code for rule in config.missing for column in rule.columns}
+    expressions: list[nw.Expr] = []
+    for name, column in config.columns.items():
+        if column.type == "number" and name in names:
+            value = nw.col(name)
+            unknown = value.is_nan()
+            if name in coded:
+                unknown = unknown | (value == coded[name])
+            expressions.append(nw.when(~unknown).then(value).alias(name))
+    return expressions
+
+
+def padded(name: str, column: Column) -> nw.Expr:
+    """Write a code as text, with the leading zeros that a number loses."""
+    text = nw.col(name).cast(nw.String).str.replace_all(SPACES, " ").str.strip_chars(" ")
+    if column.pad is None:
+        return text.alias(name)
+    return text.str.replace(TRAILING_ZERO, "").str.zfill(column.pad).alias(name)
+
+
+def tidied(name: str, column: Column) -> nw.Expr:
+    """Bring the spellings of one name together: case, dashes, spaces, suffixes, known renames."""
+    text = (
+        nw.col(name).str.to_lowercase().str.replace_all(DASHES, "-").str.replace_all(SPACES, " ").str.strip_chars(" ")
+    )
+    if column.drop:
+        text = text.str.replace(column.drop, "")
+    if column.renames:
+        text = text.replace_strict(
+            list(column.renames), list(column.renames.values()), default=text, return_dtype=nw.String
+        )
+    return text.alias(name)
+
+
+def tidy(text: str | None, column: Column) -> str | None:
+    """Do to one value what `tidied` does to a column."""
+    if text is None or not column.tidy:
+        return text
+    tidied_text = re.sub(SPACES, " ", re.sub(DASHES, "-", text.lower())).strip(" ")
+    if column.drop:
+        tidied_text = re.sub(column.drop, "", tidied_text, count=1)
+    return column.renames.get(tidied_text, tidied_text)
+
+
+def cleaned(config: DatasetConfig, tables: Tables) -> list[nw.Expr]:
+    """Tidy the names and look up what is joined by them; every other column stays as it is."""
+    expressions = [tidied(name, column) for name, column in config.columns.items() if column.tidy]
+    if config.lookup:
+        table = tables["lookup"]["table"]
+        key = tidied(config.lookup.by, config.columns[config.lookup.by])
+        if not config.columns[config.lookup.by].tidy:
+            key = nw.col(config.lookup.by)
+        for position, added in enumerate(config.lookup.add):
+            values = [row[position] for row in table.values()]
+            expressions.append(mapped(key, list(table), values, None).alias(added))
+    return expressions
+
+
+def mapped(key: nw.Expr, old: list[str], new: list[float], default: float | None) -> nw.Expr:
+    """Replace categories by numbers; categories that are not in `old` get `default`."""
+    return key.replace_strict(old, new, default=nw.lit(default, dtype=nw.Float64), return_dtype=nw.Float64)
+
+
+def category(recipe: Frequency | TargetMean) -> nw.Expr:
+    """Return the text that a fitted recipe encodes."""
+    column = nw.col(recipe.column)
+    return column.str.head(recipe.prefix) if recipe.prefix else column
+
+
+def date_part(column: str, part: str) -> nw.Expr:
+    date = nw.col(column).dt
+    match part:
+        case "year":
+            return date.year()
+        case "quarter":
+            return (date.month() + 2) // 3
+        case "month":
+            return date.month()
+        case _:
+            return (date.year() - 2000) * 12 + date.month() - 1
+
+
+def features(config: DatasetConfig, tables: Tables, instead: Mapping[str, nw.Expr] | None = None) -> list[nw.Expr]:
+    """Return one float32 expression per feature, in the order of `config.feature_names`.
+
+    `instead` replaces features by name: training rows have their own encodings.
+    """
+    expressions = [
+        pair for recipe in config.features for pair in zip(recipe.names, _expressions(recipe, tables), strict=True)
+    ]
+    return [(instead or {}).get(name, expression).cast(nw.Float32).alias(name) for name, expression in expressions]
+
+
+def _expressions(recipe: Recipe, tables: Tables) -> list[nw.Expr]:
+    match recipe:
+        case Numbers():
+            return [nw.col(name) for name in recipe.columns]
+        case DateParts():
+            return [date_part(recipe.column, part) for part in recipe.parts]
+        case Ratio():
+            top, bottom = nw.col(recipe.numerator), nw.col(recipe.denominator)
+            return [nw.when((bottom != 0) & ((top / bottom).abs() <= LARGEST)).then(top / bottom)]
+        case Frequency() | TargetMean():
+            table = tables[recipe.name]
+            old, new = list(table["table"]), list(table["table"].values())
+            return [mapped(category(recipe), old, new, table["default"])]
+
+
+def flag_name(column: str, prefix: int | None) -> str:
+    """Name the flag of a category that training never saw, for example `unknown_zipcode_3`."""
+    return f"unknown_{column}_{prefix}" if prefix else f"unknown_{column}"
+
+
+def known_categories(config: DatasetConfig, tables: Tables) -> dict[str, tuple[str, int | None, Collection[str]]]:
+    """Return flag -> (column, prefix, categories that training saw), in the flags' order."""
+    found = {
+        flag_name(recipe.column, recipe.prefix): (recipe.column, recipe.prefix, tables[recipe.name]["table"])
+        for recipe in config.fitted
+    }
+    if config.lookup:
+        found[flag_name(config.lookup.by, None)] = (config.lookup.by, None, tables["lookup"]["table"])
+    return dict(sorted(found.items()))
+
+
+def unknown_flags(config: DatasetConfig, tables: Tables) -> nw.Expr:
+    """Name, for each clean row, the categories that training never saw, joined by `;`."""
+    flags = []
+    for flag, (column, prefix, known) in known_categories(config, tables).items():
+        value = nw.col(column).str.head(prefix) if prefix else nw.col(column)
+        unknown = value.is_null() | ~value.is_in(list(known))
+        flags.append(nw.when(unknown).then(nw.lit(flag)))
+    return nw.concat_str(flags, separator=";", ignore_nulls=True).alias("flags")
+
+
+def require_columns(present: list[str], wanted: list[str], where: str) -> None:
+    """Refuse rows that lack a column (DataError names every missing one)."""
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise DataError(
+            f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
+            f"It has: {', '.join(present) or 'no column'}"
+        )
