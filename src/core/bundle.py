@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from src.core import signature
-from src.core.errors import BundleError
+from src.core.errors import BundleError, StoreError
 from src.core.files import replacing, sha256
 from src.core.manifest import (
     CONTENTS,
@@ -125,6 +125,42 @@ def verify(folder: Path, *, public_key: str | None = None) -> Manifest:
     return manifest
 
 
+def verify_as(folder: Path, dataset: str, version: str | None = None, *, public_key: str | None = None) -> Manifest:
+    """Check a bundle as `verify` does, and that it is this dataset's (and this version), not a renamed other."""
+    manifest = verify(folder, public_key=public_key)
+    if manifest.dataset != dataset or version not in (None, manifest.version):
+        wanted = dataset if version is None else f"{dataset} {version}"
+        raise BundleError(f"{folder} holds {manifest.dataset} {manifest.version} and not {wanted}")
+    return manifest
+
+
+def receive(
+    into: Path, dataset: str, version: str, fill: Callable[[Path], None], *, public_key: str | None = None
+) -> Path:
+    """Let `fill` write a version into a folder beside `into`, check it and rename it; a copy that is there is kept.
+
+    Raises:
+        BundleError: what came, or what `into` holds already, is not that version whole.
+        StoreError: `into` cannot be written, for example because the disk is full; nothing of it stays.
+    """
+    try:
+        if not _holds_something(into):
+            try:
+                with assembling(into) as temporary:
+                    fill(temporary)
+                    verify_as(temporary, dataset, version, public_key=public_key)
+            except OSError:
+                # Another process may have brought the same version meanwhile.
+                if not _holds_something(into):
+                    raise
+            else:
+                return into
+        verify_as(into, dataset, version, public_key=public_key)
+    except OSError as error:
+        raise StoreError(f"{dataset} {version} cannot be written to {into}: {error.strerror or error}") from error
+    return into
+
+
 def git_commit(root: Path) -> str:
     """Return the checkout's commit, `+dirty` after it when the work tree has changes, `unknown` outside a checkout."""
     try:
@@ -164,6 +200,10 @@ def _check_packages(folder: Path, manifest: Manifest) -> None:
     changed = ", ".join(f"{name} {then} -> {now}" for name, (then, now) in pairs.items() if then != now)
     if changed:
         logger.warning("%s was made with other package versions: %s", manifest.version, changed)
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.exists() and any(folder.iterdir())
 
 
 def _size(path: Path) -> int:

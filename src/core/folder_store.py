@@ -1,0 +1,157 @@
+"""A model store in a folder: `<root>/<dataset>/<version>/...` and `<root>/<dataset>/current.json`."""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from src.core.bundle import FILES, MANIFEST, Manifest, assembling, receive, sync, verify_as
+from src.core.errors import StoreError
+from src.core.files import replacing
+from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, parse_manifest
+from src.core.pointer import (
+    MAX_POINTER_BYTES,
+    POINTER,
+    MovesPointer,
+    Pointer,
+    check_dataset,
+    check_version,
+    parse_pointer,
+    unknown,
+)
+
+LOCK_SECONDS = 30.0
+
+
+class FolderStore(MovesPointer):
+    """Versions are folders renamed into place; a lock that dies with its process guards the pointer."""
+
+    def __init__(self, root: Path, *, public_key: str | None = None) -> None:
+        self.root = root
+        self.public_key = public_key
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def datasets(self) -> list[str]:
+        """Return the names of the datasets that have a whole version."""
+        return [name for name in _folders(self.root) if DATASET.fullmatch(name) and self.versions(name)]
+
+    def versions(self, dataset: str) -> list[str]:
+        """Return the whole versions, oldest first."""
+        folder = self.root / check_dataset(dataset)
+        return [name for name in _folders(folder) if VERSION.fullmatch(name) and (folder / name / MANIFEST).is_file()]
+
+    def manifest(self, dataset: str, version: str) -> Manifest:
+        """Read a version's manifest; its files are not checked (StoreError, BundleError)."""
+        path = self._version(dataset, version) / MANIFEST
+        with self._explained(), path.open("rb") as stream:
+            return parse_manifest(stream.read(MAX_MANIFEST_BYTES + 1), str(path), self.public_key)
+
+    def publish(self, dataset: str, folder: Path) -> str:
+        """Copy a sealed bundle into the store and return its version; it is visible once it is whole.
+
+        Raises:
+            BundleError: the bundle is not whole, or another dataset's.
+            StoreError: the version exists, or the copy cannot be written.
+        """
+        check_dataset(dataset)
+        version = verify_as(folder, dataset, public_key=self.public_key).version
+        with self._explained(), self._locked(dataset, "publish"):
+            final = self.root / dataset / version
+            if final.exists():
+                raise StoreError(f"{dataset}: version {version} is in {self.root} already, and versions never change")
+            # Nobody else can be publishing while the lock is held: these are what killed publishers left.
+            for left in final.parent.glob(".*Z-*.tmp"):
+                shutil.rmtree(left)
+            with assembling(final) as temporary:
+                _copy(folder, temporary)
+                verify_as(temporary, dataset, version, public_key=self.public_key)
+        return version
+
+    def fetch(self, dataset: str, version: str, into: Path) -> Path:
+        """Copy a version to the folder `into`, checked before it appears there.
+
+        A whole copy that is there already is kept.
+
+        Raises:
+            BundleError: the version in the store is not whole, or what `into` holds is not that version.
+            StoreError: no such version, or `into` cannot be written.
+        """
+        source = self._version(dataset, version)
+
+        def fill(folder: Path) -> None:
+            verify_as(source, dataset, version, public_key=self.public_key)
+            _copy(source, folder)
+
+        return receive(into, dataset, version, fill, public_key=self.public_key)
+
+    def _version(self, dataset: str, version: str) -> Path:
+        whole = self.versions(dataset)
+        if check_version(version) not in whole:
+            raise unknown(dataset, version, whole)
+        return self.root / dataset / version
+
+    def _read(self, dataset: str) -> tuple[Pointer | None, str]:
+        path = self.root / dataset / POINTER
+        with self._explained():
+            try:
+                with path.open("rb") as stream:
+                    text = stream.read(MAX_POINTER_BYTES + 1)
+            except FileNotFoundError:
+                return None, ""
+        return parse_pointer(text, str(path)), text.decode()
+
+    def _swap(self, dataset: str, new: Pointer, token: str) -> bool:
+        path = self.root / dataset / POINTER
+        with self._explained(), self._locked(dataset, "promote"):
+            if self._read(dataset)[1] != token:
+                return False
+            with replacing(path) as temporary:
+                temporary.write_text(new.model_dump_json(indent=2) + "\n", encoding="utf-8")
+                sync(temporary)
+            sync(path.parent)
+        return True
+
+    @contextmanager
+    def _locked(self, dataset: str, task: str) -> Iterator[None]:
+        path = self.root / dataset / f".{task}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as stream:
+            deadline = time.monotonic() + LOCK_SECONDS
+            while not _try_lock(stream):
+                if time.monotonic() > deadline:
+                    raise StoreError(f"{path} is held by another process for {LOCK_SECONDS:.0f} s: end it, try again")
+                time.sleep(0.02)
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise StoreError(f"model store {self.root}: {error.strerror or error}{where}") from error
+
+
+def _try_lock(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    for name in FILES:
+        shutil.copyfile(source / name, target / name)
+
+
+def _folders(parent: Path) -> list[str]:
+    """Return the names of the real folders in a folder, sorted; a parent that is not there has none."""
+    if not parent.is_dir():
+        return []
+    return sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
