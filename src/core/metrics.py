@@ -136,17 +136,18 @@ def ratio_study(y: ArrayLike, yhat: ArrayLike) -> dict[str, RatioMeasure]:
             raise DataError(f"a ratio study needs positive {name}, and the smallest is {values.min():g}")
     if _is_constant(actual):
         raise DataError(f"a ratio study needs different actual values, and all {len(actual)} are {actual[0]:g}")
-    import assesspy
     import pandas as pd
+    from assesspy.ci import prb_ci
+    from assesspy.metrics import cod, mki, prb, prd
 
     e, a = pd.Series(estimate), pd.Series(actual)
-    low, high = assesspy.prb_ci(e, a)
+    low, high = prb_ci(e, a)
     found = {
         "median_ratio": float(np.median(estimate / actual)),
-        "COD": float(assesspy.cod(e, a)),
-        "PRD": float(assesspy.prd(e, a)),
-        "PRB": float(assesspy.prb(e, a)),
-        "MKI": float(assesspy.mki(e, a)),
+        "COD": float(cod(e, a)),
+        "PRD": float(prd(e, a)),
+        "PRB": float(prb(e, a)),
+        "MKI": float(mki(e, a)),
     }
     intervals = {"PRB": (float(low), float(high))}
     return {k: RatioMeasure(k, v, *RATIO_RANGES[k], intervals.get(k)) for k, v in found.items()}

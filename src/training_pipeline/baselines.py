@@ -4,7 +4,7 @@ The first two know what the model knows. The last one has seen earlier prices of
 not: it is reported apart, on the rows that have a history, and is labelled so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -59,7 +59,7 @@ class Linear:
         medians = np.array([_median(X[:, j]) for j in range(X.shape[1])])
         made = cls(transform, medians, indicated, np.zeros(1), np.ones(1), np.zeros(1), 0.0, (z.min(), z.max()))
         blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)]
-        centre = sum(made._design(X[b]).sum(axis=0) for b in blocks) / len(z)
+        centre: Array = np.asarray(sum(made._design(X[b]).sum(axis=0) for b in blocks), dtype=np.float64) / len(z)
         squares = sum(((made._design(X[b]) - centre) ** 2).sum(axis=0) for b in blocks)
         spread: Array = np.sqrt(np.asarray(squares, dtype=np.float64) / len(z))
         spread[spread <= 1e-9 * np.abs(centre)] = np.inf  # a constant column says nothing
@@ -69,8 +69,8 @@ class Linear:
             D = (made._design(X[b]) - centre) / spread
             gram += D.T @ D
             moment += D.T @ (z[b] - z.mean())
-        weights = np.linalg.solve(gram, moment)
-        return cls(transform, medians, indicated, centre, spread, weights, float(z.mean()), made.range)
+        weights: Array = np.asarray(np.linalg.solve(gram, moment), dtype=np.float64)
+        return replace(made, centre=centre, spread=spread, weights=weights, intercept=float(z.mean()))
 
     def predict(self, X: Features) -> Array:
         """Return estimates in the target's unit, (n,)."""

@@ -1,0 +1,114 @@
+"""The model card: what a version is, how good it is, and what it is not for."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from src.core.metrics import IN_UNIT, LABELS
+from src.training_pipeline import baselines
+from src.training_pipeline.candidate import Candidate
+from src.training_pipeline.scorecard import NOT_ENOUGH, Scorecard
+
+
+def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, created: datetime, git_commit: str) -> str:
+    """Write the card of a version as Markdown."""
+    config, training = candidate.config, candidate.training
+    unit, label = config.target.unit, config.target.label
+    train = candidate.matrices["train"]
+    days = train.meta[config.split.column]
+    lines = [
+        f"# {config.title}: model {version}",
+        "",
+        f"Estimates the {label} ({unit}) of a place in a month from that month's own features, without price history.",
+        f"{config.model.family} on {len(config.feature_names)} features, {training.get('rounds', '?')} trees,"
+        f" target transform `{config.target.transform}`. Made {created:%Y-%m-%d %H:%M} UTC from commit {git_commit}.",
+        "",
+        "## Data",
+        f"- source: {config.source.origin or 'see load.json'}; SHA-256 `{candidate.fingerprint}`",
+        f"- train: {len(train.y):,} rows after cleaning, {days.min()!s} to {days.max()!s}",
+        *(f"- {c.split}: {c.n:,} rows, {c.first} to {c.last}" for c in cards.values()),
+        "",
+    ]
+    for card in cards.values():
+        lines += [*_scores(card, unit), *_ratios(card), *_coverage(card, config.intervals), *_segments(card)]
+    lines += [
+        "## Intended use",
+        f"Market overview, screening, and a second opinion on a {label} by place and month.",
+        "",
+        "## Limits",
+        "- Not an appraisal, and no basis for a single lending, tax or purchase decision.",
+        f"- The target is the data's own {label}; errors are against it, not against individual sales.",
+        "- Intervals were calibrated on the eval months; their coverage on the holdout says what is left of it later.",
+        "- Places and regions unseen in training are priced with the average and flagged.",
+        "- The last known price of a place, where there is one, can be closer: this model does not use it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def cell(metric: str, value: float | None, unit: str) -> str:
+    """Write one score for people: money with thousands separators, shares in per cent."""
+    if value is None:
+        return "-"
+    if metric in IN_UNIT:
+        return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
+    return f"{value:.3f}" if metric == "r2" else f"{100 * value:.1f} %"
+
+
+def comparison(card: Scorecard, unit: str) -> Iterator[list[str]]:
+    """Yield the rows of a table: who, how many rows, every score; the model first, its baselines after it."""
+    yield ["model", f"{card.n:,}", *(cell(m, card.scores.get(m), unit) for m in LABELS)]
+    for name, baseline in card.baselines.items():
+        yield [baselines.LABELS[name], f"{baseline.n:,}", *(cell(m, baseline.scores.get(m), unit) for m in LABELS)]
+        if baseline.n < card.n:
+            yield ["model, same rows", f"{baseline.n:,}", *(cell(m, baseline.model.get(m), unit) for m in LABELS)]
+
+
+def _scores(card: Scorecard, unit: str) -> Iterator[str]:
+    yield f"## {card.split}: scores beside baselines"
+    yield from _table(["", "rows", *LABELS.values()], comparison(card, unit))
+
+
+def _ratios(card: Scorecard) -> Iterator[str]:
+    yield f"### {card.split}: ratio study"
+    if card.ratios is None:
+        yield f"{NOT_ENOUGH}: {card.ratio_note}"
+    else:
+        rows = (
+            [m.name, f"{m.value:.3f}", f"{m.low:g} to {m.high:g}", "in" if m.in_range else "OUT"]
+            for m in card.ratios.values()
+        )
+        yield from _table(["", "value", "acceptable", ""], rows)
+    yield ""
+
+
+def _coverage(card: Scorecard, levels: tuple[float, ...]) -> Iterator[str]:
+    how = " (cross-fitted by month)" if card.split == "eval" else ""
+    yield f"### {card.split}: intervals{how}"
+    known = {c.level: c for c in card.coverage}
+    rows = []
+    for level in levels:
+        held = known.get(level)
+        figures = [f"{100 * held.observed:.1f} %", f"{100 * held.width:.1f} %"] if held else [NOT_ENOUGH, "-"]
+        rows.append([f"{100 * level:g} %", *figures])
+    yield from _table(["nominal", "observed", "mean width / estimate"], iter(rows))
+
+
+def _segments(card: Scorecard) -> Iterator[str]:
+    """Yield the best and the worst three groups of each segment; the report has them all."""
+    for name, rows in card.segments.items():
+        scored = sorted(((r.scores["mdape"], r) for r in rows if r.scores), key=lambda pair: pair[0])
+        thin = sum(r.scores is None for r in rows)
+        yield f"### {card.split}: by {name}"
+        ends = scored if len(scored) <= 6 else [*scored[:3], *scored[-3:]]
+        yield from _table(["", "rows", "MdAPE"], ([r.value, f"{r.n:,}", f"{100 * v:.1f} %"] for v, r in ends))
+        if thin:
+            yield f"{thin} groups: {NOT_ENOUGH}."
+            yield ""
+
+
+def _table(head: list[str], rows: Iterator[list[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(text.replace("|", "/") for text in row) + " |"
+    yield ""

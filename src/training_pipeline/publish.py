@@ -1,0 +1,160 @@
+"""From a candidate to a version in the store: assemble the bundle, prove that it serves what was evaluated, publish."""
+
+import getpass
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+
+from src.core import bundle, metrics
+from src.core.config import PROJECT, DatasetConfig, Settings, parse_config
+from src.core.errors import ConfigError, GateError, HousecastError
+from src.core.files import write_json
+from src.core.plain_pickle import dump_plain
+from src.core.store import Store
+from src.inference_pipeline.predictor import Predictor
+from src.training_pipeline import intervals, model_card
+from src.training_pipeline.candidate import Candidate
+from src.training_pipeline.gate import Current, Verdict
+from src.training_pipeline.scorecard import Scorecard
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_ROWS = 5_000
+GOLDEN_ROWS = 12
+# Serving and training share their feature code, so only float32 rounding may differ.
+SKEW = 1e-6
+
+
+def assemble(
+    candidate: Candidate, cards: Mapping[str, Scorecard], scores: dict[str, Any], folder: Path, settings: Settings
+) -> str:
+    """Write a sealed bundle into an empty folder and return its version."""
+    config, created = candidate.config, datetime.now(UTC)
+    version = bundle.new_version(created, candidate.fingerprint, config.digest)
+    commit = bundle.git_commit(PROJECT)
+    candidate.booster.save_model(folder / "model.ubj")
+    plain = {"tables": candidate.tables, "intervals": intervals.as_plain(candidate.intervals)}
+    dump_plain(plain, folder / "encoders.pkl")
+    (folder / "config.yaml").write_text(as_yaml(config), encoding="utf-8")
+    _reference(candidate).write_parquet(folder / "reference.parquet")
+    write_json(folder / "golden.json", golden(candidate))
+    write_json(folder / "metrics.json", scores)
+    card = model_card.text(candidate, cards, version, created, commit)
+    (folder / "model_card.md").write_text(card, encoding="utf-8")
+    bundle.seal(
+        folder,
+        dataset=config.name,
+        version=version,
+        created=created,
+        git_commit=commit,
+        data_fingerprint=candidate.fingerprint,
+        private_key=settings.bundle_private_key,
+    )
+    return version
+
+
+def as_yaml(config: DatasetConfig) -> str:
+    """Write a config as YAML that reads back to the same config (ConfigError when it would not)."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    if parse_config(text, "the bundle's config.yaml").digest != config.digest:
+        raise ConfigError(f"the config of {config.name} does not survive being written as YAML; look for odd values")
+    return text
+
+
+def golden(candidate: Candidate) -> dict[str, Any]:
+    """Choose a few different raw rows of eval, and the estimates that they must give.
+
+    They are spread over the estimates, and the row with the most missing values is among them.
+    """
+    raw = candidate.raw("eval").select(candidate.config.raw_inputs)
+    estimate = candidate.estimates("eval")
+    spread = np.linspace(0, len(estimate) - 1, min(GOLDEN_ROWS, len(estimate))).round().astype(int)
+    chosen = dict.fromkeys(np.argsort(estimate, kind="stable")[spread].tolist())
+    missing = raw.select(pl.sum_horizontal(pl.all().is_null())).to_series()
+    chosen[int(missing.arg_max() or 0)] = None
+    rows = raw[list(chosen)].with_columns(pl.selectors.float().fill_nan(None), pl.selectors.temporal().cast(pl.String))
+    return {"rows": rows.to_dicts(), "predictions": estimate[list(chosen)].tolist()}
+
+
+def _reference(candidate: Candidate) -> pl.DataFrame:
+    config, train = candidate.config, candidate.matrices["train"]
+    kept = np.arange(len(train.y))
+    if len(kept) > REFERENCE_ROWS:
+        kept = np.sort(np.random.default_rng(config.model.seed).choice(len(kept), REFERENCE_ROWS, replace=False))
+    features = pl.DataFrame(train.X[kept], schema=list(config.feature_names)).with_columns(pl.all().fill_nan(None))
+    said = pl.Series(f"predicted_{config.target.column}", candidate.estimates("train")[kept])
+    return pl.concat([train.meta[kept], features], how="horizontal").with_columns(said)
+
+
+def check_serving(candidate: Candidate, folder: Path, settings: Settings) -> Predictor:
+    """Load the bundle as a server would and hold its answers on raw eval rows against those that were evaluated.
+
+    Raises:
+        BundleError: it does not load, or misses a golden answer.
+        GateError: training and serving disagree; says by how much and in which row.
+    """
+    predictor = Predictor.load(folder, settings.bundle_public_key)
+    wanted = candidate.estimates("eval")
+    served = predictor.predict(candidate.raw("eval"), threads=settings.threads or 1).estimate
+    if served.shape != wanted.shape:
+        raise GateError(f"serving gave {len(served):,} answers for {len(wanted):,} eval rows: a filter runs in serving")
+    gap = np.abs(served / wanted - 1)
+    if not np.all(gap <= SKEW):
+        row = int(np.nanargmax(gap))
+        raise GateError(
+            f"training and serving disagree on {int(np.sum(~(gap <= SKEW))):,} of {len(gap):,} eval rows, at worst in"
+            f" row {row}: {served[row]:,.2f} served, {wanted[row]:,.2f} evaluated. Make features again, then train"
+        )
+    return predictor
+
+
+def compare_current(candidate: Candidate, store: Store, settings: Settings) -> tuple[Current | None, str, str | None]:
+    """Let the store's current model price the eval rows.
+
+    Returns:
+        Its error beside the candidate's, or None with the reason; and the version that is current.
+    """
+    config = candidate.config
+    pointer = store.current(config.name)
+    if pointer is None:
+        return None, "the store has no current model to compare with", None
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            fetched = store.fetch(config.name, pointer.version, Path(folder) / pointer.version)
+            predictor = Predictor.load(fetched, settings.bundle_public_key)
+        said = predictor.predict(candidate.raw("eval"), threads=settings.threads or 1).estimate
+        y = candidate.matrices["eval"].y
+        mine, theirs = metrics.mae(y, candidate.estimates("eval")), metrics.mae(y, said)
+    except HousecastError as error:
+        reason = str(error).splitlines()[0]
+        logger.warning("the current model %s cannot price these rows: %s", pointer.version, reason)
+        return (
+            None,
+            f"the current {pointer.version} cannot price these rows, so it is not compared: {reason}",
+            (pointer.version),
+        )
+    return Current(pointer.version, theirs, mine), "", pointer.version
+
+
+def promote(store: Store, config: DatasetConfig, version: str, verdict: Verdict, expected: str | None) -> bool:
+    """Make a published version current if the gate passed; tells whether it is.
+
+    Raises:
+        StoreError: somebody promoted another version since `expected` was compared.
+    """
+    if verdict.passed:
+        why = f"gate passed: {len(verdict.lines)} lines"
+        store.promote(config.name, version, by=getpass.getuser(), why=why, expected=expected)
+    return verdict.passed
+
+
+def failed_tags(failed: Sequence[str]) -> dict[str, str]:
+    """Return the tags by which MLflow finds models that the gate stopped."""
+    return {"gate": "failed", "gate_failed": "; ".join(failed)} if failed else {"gate": "passed"}
