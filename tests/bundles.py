@@ -1,0 +1,38 @@
+"""Sealed bundles with contents that nothing parses, for tests of the bundle and the store."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from src.core.bundle import CONTENTS, seal
+
+V1, V2, V3 = (f"2026010{day}T000000Z-0000000{day}" for day in (1, 2, 3))
+
+
+def sealed(
+    folder: Path,
+    version: str = V1,
+    *,
+    dataset: str = "housets",
+    salt: str = "",
+    size: int = 1000,
+    private_key: str | None = None,
+) -> Path:
+    """Write a whole bundle; another salt makes other bytes."""
+    folder.mkdir(parents=True)
+    for name in CONTENTS:
+        text = f"{name} {version} {salt} ".encode()
+        (folder / name).write_bytes((text * (size // len(text) + 1))[:size])
+    seal(
+        folder,
+        dataset=dataset,
+        version=version,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        git_commit="abc",
+        data_fingerprint="f" * 64,
+        private_key=private_key,
+    )
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
