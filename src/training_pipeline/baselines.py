@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from src.core.config import DatasetConfig
 from src.core.errors import DataError
+from src.core.metrics import mae
 from src.core.scale import Transform, forward, inverse
 
 Array = NDArray[np.float64]
@@ -32,7 +33,7 @@ def median_of(y_train: Array, n: int) -> Array:
 
 @dataclass(frozen=True)
 class Linear:
-    """A ridge regression on the target's scale, from the same features as the model.
+    """A ridge regression from the same features as the model.
 
     Missing values take the median of train and an indicator; columns are standardised. An estimate outside the range
     of train's target is brought back to it: in a log model one absurd list price would otherwise be worth more than
@@ -63,7 +64,7 @@ class Linear:
         squares = sum(((made._design(X[b]) - centre) ** 2).sum(axis=0) for b in blocks)
         spread: Array = np.sqrt(np.asarray(squares, dtype=np.float64) / len(z))
         spread[spread <= 1e-9 * np.abs(centre)] = np.inf  # a constant column says nothing
-        gram = np.diag(np.full(len(centre), ridge))
+        gram = ridge * np.eye(len(centre), dtype=np.float64)
         moment = np.zeros(len(centre))
         for b in blocks:
             D = (made._design(X[b]) - centre) / spread
@@ -71,6 +72,15 @@ class Linear:
             moment += D.T @ (z[b] - z.mean())
         weights: Array = np.asarray(np.linalg.solve(gram, moment), dtype=np.float64)
         return replace(made, centre=centre, spread=spread, weights=weights, intercept=float(z.mean()))
+
+    @classmethod
+    def stronger(cls, X: Features, y: Array, transform: Transform) -> "Linear":
+        """Fit in the target's unit and on the model's scale, and return the one with the lower MAE on train.
+
+        Prices add up better than their logarithms do, and a baseline should be as strong as its kind can be.
+        """
+        fitted = [cls.fit(X, y, scale) for scale in dict.fromkeys(("none", transform))]
+        return min(fitted, key=lambda one: mae(y, one.predict(X)))
 
     def predict(self, X: Features) -> Array:
         """Return estimates in the target's unit, (n,)."""

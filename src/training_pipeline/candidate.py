@@ -1,5 +1,6 @@
 """The trained model that asks to be published: what it is, and what it says about eval and holdout."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.training_pipeline import baselines, intervals
 from src.training_pipeline.charts import Curve
 from src.training_pipeline.scorecard import Bounds, Estimates
+
+logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 JUDGED = ("eval", "holdout")
@@ -64,6 +67,8 @@ def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Pa
     booster = xgboost.Booster(model_file=model_dir / "model.ubj")
     if booster.feature_names is not None and tuple(booster.feature_names) != config.feature_names:
         raise DataError(f"{model_dir / 'model.ubj'} was trained on other features than the config's: train again")
+    training = read_json(model_dir / "train.json")
+    _check_training(training, features_dir, config)
     matrices = {split: read_matrix(features_dir / f"{split}.parquet", config) for split in SPLITS}
     for split, matrix in matrices.items():
         _check_target(split, matrix.y, config)
@@ -73,7 +78,7 @@ def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Pa
     return Candidate(
         config=config,
         booster=booster,
-        training=read_json(model_dir / "train.json"),
+        training=training,
         tables=load_plain(features_dir / "encoders.pkl"),
         fingerprint=read_json(record)["sha256"] if record.is_file() else sha256(raw_dir / "train.parquet"),
         matrices=matrices,
@@ -91,7 +96,7 @@ def judged(candidate: Candidate) -> list[Estimates]:
     """
     config, matrices = candidate.config, candidate.matrices
     train = matrices["train"]
-    linear = baselines.Linear.fit(train.X, train.y, config.target.transform)
+    linear = baselines.Linear.stronger(train.X, train.y, config.target.transform)
     history = _history(candidate)
     found = []
     for split in JUDGED:
@@ -140,6 +145,14 @@ def _history(candidate: Candidate) -> pl.DataFrame | None:
         return None
     columns = [config.place, config.split.column, config.target.column]
     return pl.concat([pl.scan_parquet(candidate.raw_dir / f"{s}.parquet").select(columns) for s in SPLITS]).collect()
+
+
+def _check_training(training: dict[str, Any], features_dir: Path, config: DatasetConfig) -> None:
+    features = features_dir / "train.parquet"
+    if training.get("features_sha256") and features.is_file() and training["features_sha256"] != sha256(features):
+        raise DataError(f"the model was trained on other features than those in {features_dir}: train again")
+    if training.get("config_sha256") not in (None, config.digest):
+        logger.warning("the config has changed since training: train again unless only the gate or the report changed")
 
 
 def _check_target(split: str, y: Array, config: DatasetConfig) -> None:

@@ -170,7 +170,7 @@ def write_png(chart: Chart, path: Path) -> None:
     """Draw a chart as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
 
     figure = Figure(figsize=(6.5 * len(chart.panels), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -186,11 +186,13 @@ def write_png(chart: Chart, path: Path) -> None:
             (axes.xaxis, axes.set_xscale, panel.money[0]),
             (axes.yaxis, axes.set_yscale, panel.money[1]),
         ):
+            written = FuncFormatter(lambda value, _: f"{value:,.0f}") if money else PercentFormatter(1.0)
             if panel.log and money:
                 set_scale("log")
-            thousands = FuncFormatter(lambda value, _: f"{value:,.0f}")
-            axis.set_major_formatter(thousands if money else PercentFormatter(1.0))
-            axis.set_minor_formatter(NullFormatter())
+                # Prices rarely span two decades: powers of ten alone would leave an axis with one label.
+                axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+                axis.set_minor_formatter(written)
+            axis.set_major_formatter(written)
         axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")

@@ -19,8 +19,9 @@ from src.core.config import DatasetConfig, Settings
 from src.core.metrics import LABELS
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
+from src.feature_pipeline import feature_engineering
 from src.training_pipeline import candidate as candidates
-from src.training_pipeline import charts, gate, publish, report, scorecard, tracking
+from src.training_pipeline import charts, gate, publish, report, scorecard, tracking, train
 from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.gate import Verdict
 from src.training_pipeline.model_card import comparison
@@ -159,6 +160,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.output_dir or workspace.reports / "evaluation",
     )
     store = open_store(args.store, settings, workspace.store)
+    if args.model is None and args.input is None and not (workspace.model / "train.json").is_file():
+        logger.info("no model in %s yet: training one", workspace.model)
+        feature_engineering.ensure(config, workspace, settings)
+        train.run(config, settings, workspace.features, workspace.model)
     result = run(config, settings, places, store, publishing=not args.no_publish)
     Console().print(summary(result))
     result.require()

@@ -67,6 +67,14 @@ def test_linear_model_survives_columns_that_are_all_missing_or_equal() -> None:
     assert np.isfinite(Linear.fit(X, y, "none").predict(X)).all()
 
 
+def test_the_stronger_scale_is_chosen_on_train() -> None:
+    X, y = rows()
+    assert Linear.stronger(X, y, "log").transform == "log"
+    adds_up = 1_000 + 200 * X[:, 0].astype(float) + 100 * X[:, 1]
+    assert Linear.stronger(X, adds_up, "log").transform == "none"
+    assert Linear.stronger(X, y, "none").transform == "none"
+
+
 def history() -> pl.DataFrame:
     return pl.DataFrame(
         {
