@@ -21,7 +21,7 @@ BLANKS = " \t\r\n\f\v\u00a0\u2002-\u200a\u202f\u3000"
 SPACES = f"[{BLANKS}]+"
 # Features are float32: a larger number would become infinite.
 LARGEST = float(np.finfo(np.float32).max)
-# "2351.0": an integer that has been through a float column.
+# "2351.0": an integer that has been through a float column. Removed with `replace_all`, as Spark has no `replace`.
 TRAILING_ZERO = r"\.0$"
 
 Table = dict[str, Any]
@@ -47,7 +47,7 @@ def padded(name: str, column: Column) -> nw.Expr:
     text = nw.col(name).cast(nw.String).str.replace_all(SPACES, " ").str.strip_chars(" ")
     if column.pad is None:
         return text.alias(name)
-    return text.str.replace(TRAILING_ZERO, "").str.zfill(column.pad).alias(name)
+    return text.str.replace_all(TRAILING_ZERO, "").str.zfill(column.pad).alias(name)
 
 
 def tidied(name: str, column: Column) -> nw.Expr:
@@ -56,7 +56,7 @@ def tidied(name: str, column: Column) -> nw.Expr:
         nw.col(name).str.to_lowercase().str.replace_all(DASHES, "-").str.replace_all(SPACES, " ").str.strip_chars(" ")
     )
     if column.drop:
-        text = text.str.replace(column.drop, "")
+        text = text.str.replace_all(column.drop, "")
     if column.renames:
         text = text.replace_strict(
             list(column.renames), list(column.renames.values()), default=text, return_dtype=nw.String
@@ -70,7 +70,7 @@ def tidy(text: str | None, column: Column) -> str | None:
         return text
     tidied_text = re.sub(SPACES, " ", re.sub(DASHES, "-", text.lower())).strip(" ")
     if column.drop:
-        tidied_text = re.sub(column.drop, "", tidied_text, count=1)
+        tidied_text = re.sub(column.drop, "", tidied_text)
     return column.renames.get(tidied_text, tidied_text)
 
 

@@ -1,0 +1,24 @@
+"""Parts of a machine that a package cannot bring: Java, Postgres, a browser."""
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+REQUIRED = "REQUIRE_SYSTEM_PARTS"
+
+
+def require_program(command: str, name: str) -> str:
+    """Return the path of a program; where it is absent, skip by name, or fail when REQUIRE_SYSTEM_PARTS=1."""
+    path = shutil.which(command)
+    if path is None:
+        absent(f"{name} is not installed (no {command!r} on the PATH)")
+    return path
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip the test, or fail it where every part must be there."""
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(f"{reason}, and {REQUIRED}=1 asks for it", pytrace=False)
+    pytest.skip(reason)
