@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from src.core.bundle import CONTENTS, seal
 
 V1, V2, V3 = (f"2026010{day}T000000Z-0000000{day}" for day in (1, 2, 3))
@@ -36,3 +38,9 @@ def sealed(
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def ed25519_keys() -> tuple[str, str]:
+    """Make a private and a public key, in hex."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes_raw().hex(), key.public_key().public_bytes_raw().hex()

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,24 +182,27 @@ class S3Store(MovesPointer):
                 if code_of(error) == "NoSuchKey":
                     return None
                 raise
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 return body.read(limit + 1), answer["ETag"]
 
     def _download(self, key: str, path: Path, limit: int) -> None:
-        full = f"{self.root}/{key}"
-        with explained(self.bucket, full), self.client.get_object(Bucket=self.bucket, Key=full)["Body"] as body:
-            size = 0
-            with path.open("wb") as stream:
-                for chunk in body.iter_chunks(CHUNK):
-                    size += len(chunk)
-                    if size > limit:
-                        raise BundleError(f"{self}/{key} is altered: longer than the {limit:,} bytes of the manifest")
-                    stream.write(chunk)
+        size = 0
+        with path.open("wb") as stream:
+            for chunk in self._chunks(key):
+                size += len(chunk)
+                if size > limit:
+                    raise BundleError(f"{self}/{key} is altered: longer than the {limit:,} bytes of the manifest")
+                stream.write(chunk)
 
     def _sha256(self, key: str) -> str:
-        full = f"{self.root}/{key}"
         digest = hashlib.sha256()
-        with explained(self.bucket, full), self.client.get_object(Bucket=self.bucket, Key=full)["Body"] as body:
-            for chunk in body.iter_chunks(CHUNK):
-                digest.update(chunk)
+        for chunk in self._chunks(key):
+            digest.update(chunk)
         return digest.hexdigest()
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        full = f"{self.root}/{key}"
+        with explained(self.bucket, full):
+            answer = self.client.get_object(Bucket=self.bucket, Key=full)
+            with closing(answer["Body"]) as body:
+                yield from body.iter_chunks(CHUNK)

@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from src.core import bundle, manifest
 from src.core.bundle import CONTENTS, FILES, MANIFEST, assembling, git_commit, new_version, seal, verify, verify_as
 from src.core.errors import BundleError, ConfigError
-from tests.bundles import V1, V2, sealed
-
-
-def _keys() -> tuple[str, str]:
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes_raw().hex(), key.public_key().public_bytes_raw().hex()
+from tests.bundles import V1, V2, ed25519_keys, sealed
 
 
 def _edit(folder: Path, **changes: Any) -> None:
@@ -155,12 +149,12 @@ def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
 
 
 def test_signed_bundles_verify_with_the_key_and_with_no_other(tmp_path: Path) -> None:
-    private, public = _keys()
+    private, public = ed25519_keys()
     folder = sealed(tmp_path / "signed", private_key=private)
     assert verify(folder, public_key=public).signature
     assert verify(folder).signature, "without a public key a signature is not needed, and does not hurt"
     with pytest.raises(BundleError, match="signature does not match"):
-        verify(folder, public_key=_keys()[1])
+        verify(folder, public_key=ed25519_keys()[1])
     with pytest.raises(BundleError, match="is not signed"):
         verify(sealed(tmp_path / "unsigned"), public_key=public)
 
@@ -170,7 +164,7 @@ def test_signed_bundles_verify_with_the_key_and_with_no_other(tmp_path: Path) ->
     [{"version": V2}, {"dataset": "other"}, {"git_commit": "def"}, {"signature": "00" * 64}, {"signature": "zz"}],
 )
 def test_a_signature_covers_the_whole_manifest(tmp_path: Path, changes: dict[str, Any]) -> None:
-    private, public = _keys()
+    private, public = ed25519_keys()
     folder = sealed(tmp_path / "b", private_key=private)
     _edit(folder, **changes)
     with pytest.raises(BundleError, match="signature does not match"):
@@ -178,7 +172,7 @@ def test_a_signature_covers_the_whole_manifest(tmp_path: Path, changes: dict[str
 
 
 def test_an_altered_file_with_a_matching_manifest_still_fails_the_signature(tmp_path: Path) -> None:
-    private, public = _keys()
+    private, public = ed25519_keys()
     folder = sealed(tmp_path / "b", private_key=private)
     signature = json.loads((folder / MANIFEST).read_text())["signature"]
     (folder / "model.ubj").write_bytes(b"hostile")
@@ -192,7 +186,7 @@ def test_an_altered_file_with_a_matching_manifest_still_fails_the_signature(tmp_
 
 @pytest.mark.parametrize("key", ["abc", "zz" * 32, "00" * 31])
 def test_a_key_that_is_none_is_the_users_mistake_and_is_not_repeated(tmp_path: Path, key: str) -> None:
-    private, _ = _keys()
+    private, _ = ed25519_keys()
     folder = sealed(tmp_path / "b", private_key=private)
     with pytest.raises(ConfigError, match="BUNDLE_PUBLIC_KEY is not an Ed25519 key") as caught:
         verify(folder, public_key=key)

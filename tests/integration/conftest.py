@@ -1,0 +1,36 @@
+"""Fixtures of the integration tests: real services, started once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import moto.s3.responses
+import pytest
+from moto.server import ThreadedMotoServer
+
+from src.core.config import Settings
+from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws, one_at_a_time
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        put = moto.s3.responses.S3Response.put_object
+        patch.setattr(moto.s3.responses.S3Response, "put_object", one_at_a_time(put))
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+@pytest.fixture
+def s3_settings(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    isolate_aws(monkeypatch)
+    return Settings(workspace=tmp_path, s3_endpoint_url=s3_endpoint, aws_region="us-east-1")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        return FolderPlace(tmp_path / "models")
+    return BucketPlace(request.getfixturevalue("s3_settings"))
