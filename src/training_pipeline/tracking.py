@@ -35,6 +35,10 @@ class Run:
     def __init__(self, client: "MlflowClient | None", uri: str, run_id: str | None) -> None:
         self._client, self._uri, self.id = client, uri, run_id
 
+    @property
+    def is_recorded(self) -> bool:
+        return self._client is not None
+
     def _attempt(self, work: "Callable[[MlflowClient, str], object]") -> None:
         if self._client is None or self.id is None:
             return
@@ -102,9 +106,11 @@ def tracking_uri(settings: Settings) -> str:
 
 @contextmanager
 def start(
-    config: DatasetConfig, settings: Settings, name: str, *, run_id: str | None = None, parent: str | None = None
+    config: DatasetConfig, settings: Settings, name: str, *, run_id: str | None = None, parent: Run | None = None
 ) -> Iterator[Run]:
     """Open a run named `name` in the dataset's experiment, or continue `run_id`; an error ends it as FAILED.
+
+    A run whose parent could not be recorded is not recorded either.
 
     A continued run that the record no longer has is replaced by a new one.
     """
@@ -180,8 +186,10 @@ def _warn(uri: str, error: Exception) -> None:
     logger.warning("MLflow at %s: %s: %s; going on without a record", uri, type(error).__name__, cause)
 
 
-def _open(config: DatasetConfig, settings: Settings, name: str, run_id: str | None, parent: str | None) -> Run:
+def _open(config: DatasetConfig, settings: Settings, name: str, run_id: str | None, parent: Run | None) -> Run:
     uri = tracking_uri(settings)
+    if parent and not parent.is_recorded:
+        return Run(None, uri, None)
 
     def work() -> Run:
         client = _client(uri)
@@ -198,7 +206,7 @@ def _open(config: DatasetConfig, settings: Settings, name: str, run_id: str | No
             "config_sha256": config.digest,
         }
         if parent:
-            tags["mlflow.parentRunId"] = parent
+            tags["mlflow.parentRunId"] = str(parent.id)
         return Run(client, uri, client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
     return _attempt(uri, work) or Run(None, uri, None)

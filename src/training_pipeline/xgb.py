@@ -21,6 +21,9 @@ from src.core.errors import ConfigError, DataError
 Features = NDArray[np.float32]
 Array = NDArray[np.float64]
 Params = dict[str, Any]
+# Those whose output is the target on the model's scale, without a link function of their own.
+OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
+ROWS_WORTH_THREADS = 5_000
 OnRound = Callable[[int], None]
 
 
@@ -33,19 +36,32 @@ class EarlyStop:
     curve: dict[str, list[float]]
 
 
-def booster_params(config: DatasetConfig, tuned: Mapping[str, Any], threads: int | None) -> Params:
+def threads_for(rows: int, wanted: int | None) -> int:
+    """Choose the threads of a fit: the setting's, else one for few rows, else all cores (written 0).
+
+    Measured on 2 cores, 44 features, 100 rounds: 1,250 rows take 0.3 s on one thread and 0.7 s on two that others also
+    use; 10,000 take 0.45 s and 0.26 s.
+    """
+    return wanted or (1 if rows < ROWS_WORTH_THREADS else 0)
+
+
+def booster_params(config: DatasetConfig, tuned: Mapping[str, Any], threads: int) -> Params:
     """Put together what `xgb.train` gets: the config's parameters, then the tuned ones; `hist` unless they say else."""
     own = {"objective": "reg:squarederror", "tree_method": "hist", **config.model.params, **tuned}
-    return {**own, "seed": config.model.seed, "nthread": threads or 0, "verbosity": 1}
+    return {**own, "seed": config.model.seed, "nthread": threads, "verbosity": 1}
 
 
 def check_params(params: Params) -> None:
-    """Refuse unknown names and impossible values before any real work (ConfigError), on four made-up rows."""
-    probe = xgb.DMatrix(np.arange(4, dtype=np.float32).reshape(4, 1), label=np.arange(1, 5))
+    """Refuse unknown names and impossible values before any real work (ConfigError)."""
+    if params["objective"] not in OBJECTIVES:
+        raise ConfigError(
+            f"model.params: objective {params['objective']!r} is not one of {', '.join(OBJECTIVES)}; "
+            "for another scale use target.transform"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            xgb.train(params, probe, 1)
+            _probe(params)
         except (xgb.core.XGBoostError, TypeError, ValueError) as error:
             raise ConfigError(f"model.params: {str(error).strip().splitlines()[0]}") from error
     for warning in caught:
@@ -55,11 +71,15 @@ def check_params(params: Params) -> None:
 
 
 def effective_params(params: Params, names: tuple[str, ...]) -> Params:
-    """Read back the values that XGBoost would use, its own defaults included, for parameters of trees."""
-    probe = xgb.DMatrix(np.arange(4, dtype=np.float32).reshape(4, 1), label=np.arange(1, 5))
-    written = json.loads(xgb.train(params, probe, 1).save_config())["learner"]["gradient_booster"]
-    in_effect = written.get("tree_train_param", {})
-    return {name: params.get(name, _number(in_effect.get(name))) for name in names}
+    """Read the values that XGBoost would use for parameters of trees, its own defaults included; None: no such one."""
+    written = json.loads(_probe(params).save_config())["learner"]["gradient_booster"]["tree_train_param"]
+    return {name: params.get(name, _number(written.get(name))) for name in names}
+
+
+def _probe(params: Params) -> xgb.Booster:
+    # One round on four made-up rows costs a millisecond and has XGBoost itself judge the parameters.
+    X = np.arange(4, dtype=np.float32).reshape(4, 1)
+    return xgb.train(params, xgb.QuantileDMatrix(X, label=np.arange(1, 5), max_bin=int(params.get("max_bin", 256))), 1)
 
 
 def _number(text: str | None) -> float | str | None:

@@ -1,0 +1,243 @@
+"""Stage: search for better parameters inside train, judged by rolling origins. Eval and holdout are never read.
+
+Reads `features/train.parquet`; writes `params.json` (the best) and `study.db`, from which a stopped search resumes.
+The first trial is the config's own parameters, so the best is never worse than they are on the folds.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import xgboost
+from optuna.trial import Trial, TrialState
+
+from src.core import metrics
+from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
+from src.core.config import DatasetConfig, Settings
+from src.core.errors import ConfigError
+from src.core.files import write_json
+from src.core.workspace import Workspace
+from src.feature_pipeline import feature_engineering
+from src.feature_pipeline.feature_engineering import Matrix, read_matrix
+from src.training_pipeline import study as searches
+from src.training_pipeline import tracking
+from src.training_pipeline import xgb as family
+from src.training_pipeline.folds import Fold, month_numbers, rolling_origins
+from src.training_pipeline.progress import progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One candidate on one fold: the metric in the target's unit and the rounds that early stopping chose."""
+
+    value: float
+    rounds: int
+
+
+Judge = Callable[[family.Params, int], Judged]
+Nested = Callable[[str], AbstractContextManager[tracking.Run]]
+
+
+def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
+    """Make the function that judges parameters on one fold, by number.
+
+    The judged months also stop the fit: one fit for each fold instead of two, and the same optimism for every
+    candidate. That is good for ranking; eval, which no candidate has seen, says how good the winner is.
+    """
+
+    @lru_cache(maxsize=len(folds))
+    def matrices(number: int, max_bin: int, nthread: int) -> tuple[xgboost.DMatrix, xgboost.DMatrix]:
+        fold, params = folds[number], {"max_bin": max_bin, "nthread": nthread}
+        fit_on = family.matrix(data.X[fold.fit], data.y[fold.fit], config, params)
+        return fit_on, family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, ref=fit_on)
+
+    def judge(params: family.Params, number: int) -> Judged:
+        fit_on, judge_on = matrices(number, int(params.get("max_bin", 256)), params["nthread"])
+        stop = family.fit_until_worse(params, fit_on, judge_on, config)
+        rows = folds[number].judge
+        estimates = family.predict(stop.booster, data.X[rows], config, stop.rounds)
+        return Judged(metrics.scores(data.y[rows], estimates)[config.tuning.metric], stop.rounds)
+
+    return judge
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search works on: the study, the judge and its number of folds, and the parameters it varies around."""
+
+    config: DatasetConfig
+    study: optuna.Study
+    judge: Judge
+    folds: int
+    base: family.Params
+
+
+def search(job: Search, trials: int, nested: Nested) -> None:
+    """Judge candidates until the study holds `trials` finished ones; each is a run of its own, named by number."""
+    study, space = job.study, searches.distributions(job.config)
+    if not searches.default_trial(study) and not searches.default_trial(study, waiting=True):
+        study.enqueue_trial(searches.own_values(job.config, job.base), user_attrs={searches.DEFAULT: True})
+    done = len(searches.finished(study))
+    with progress("tuning", trials, done=done) as advance:
+        while done < trials:
+            trial = study.ask(space)
+            with _failed_when_stopped(study, trial), nested(f"trial {trial.number}") as record:
+                _judge_trial(job, trial, record)
+            done += 1
+            advance(done, _so_far(study, job.config))
+
+
+@contextmanager
+def _failed_when_stopped(study: optuna.Study, trial: Trial) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+
+
+def _judge_trial(job: Search, trial: Trial, record: tracking.Run) -> None:
+    metric, is_default = job.config.tuning.metric, bool(trial.user_attrs.get(searches.DEFAULT))
+    record.log_params(trial.params)
+    judged: list[Judged] = []
+    pruned = False
+    while len(judged) < job.folds and not pruned:
+        judged.append(job.judge({**job.base, **trial.params}, len(judged)))
+        value = float(np.mean([one.value for one in judged]))
+        trial.report(value, len(judged) - 1)
+        pruned = not is_default and len(judged) < job.folds and trial.should_prune()
+    trial.set_user_attr("folds", [one.value for one in judged])
+    trial.set_user_attr("rounds", [one.rounds for one in judged])
+    record.log_metrics({f"fold_{number}_{metric}": one.value for number, one in enumerate(judged, 1)})
+    record.log_metrics({"rounds": float(np.mean([one.rounds for one in judged]))} | ({} if pruned else {metric: value}))
+    record.set_tags({"state": "pruned" if pruned else "complete", searches.DEFAULT: is_default})
+    job.study.tell(trial, None if pruned else value, TrialState.PRUNED if pruned else None)
+
+
+def _so_far(study: optuna.Study, config: DatasetConfig) -> str:
+    best, default = study.best_trial, searches.default_trial(study)
+    first = f", default {_written(default.value, config)}" if default and default.value else ""
+    return f"best {_written(best.value, config)} in trial {best.number}{first}"
+
+
+def _written(value: float | None, config: DatasetConfig) -> str:
+    metric = config.tuning.metric
+    number = f"{value:,.0f} {config.target.unit}" if metric in metrics.IN_UNIT else f"{100 * (value or 0):.3f} %"
+    return f"{metrics.LABELS[metric]} {number}"
+
+
+def outcome(study: optuna.Study, config: DatasetConfig, run_id: str | None) -> dict[str, Any]:
+    """Sum up a study as `params.json`: the best parameters, their value, the default's, and how many were judged."""
+    best, default, judged = study.best_trial, searches.default_trial(study), searches.finished(study)
+    return {
+        "params": best.params,
+        "metric": config.tuning.metric,
+        "value": best.value,
+        "baseline": default.value if default else None,
+        "folds": best.user_attrs["folds"],
+        "rounds": best.user_attrs["rounds"],
+        "trials": len(judged),
+        "pruned": sum(trial.state == TrialState.PRUNED for trial in judged),
+        "study": study.study_name,
+        "run_id": run_id,
+    }
+
+
+def draw(study: optuna.Study, folder: Path, metric: str) -> list[Path]:
+    """Write the parallel coordinates, the history and (from four judged candidates on) the importance as HTML."""
+    show = optuna.visualization
+    figures = {
+        "parallel_coordinates": show.plot_parallel_coordinate(study, target_name=metric),
+        "history": show.plot_optimization_history(study, target_name=metric),
+    }
+    values = [trial.value for trial in searches.finished(study) if trial.state == TrialState.COMPLETE]
+    if len(values) >= 4 and len(set(values)) > 1:
+        figures["importance"] = show.plot_param_importances(study, target_name=metric)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.write_html(folder / f"{name}.html", include_plotlyjs=True)
+    return [folder / f"{name}.html" for name in figures]
+
+
+def prepare(data: Matrix, config: DatasetConfig, settings: Settings, study_file: Path) -> Search:
+    """Check the data and the space, cut the folds, and open the study that belongs to them."""
+    base = family.booster_params(config, {}, family.threads_for(len(data.y), settings.threads))
+    family.check_params(base)
+    family.check_rows(data.X, data.y, config)
+    months = month_numbers(data.meta[config.split.column])
+    folds = rolling_origins(months, config.tuning.folds, config.tuning.fold_months)
+    if len(folds) < config.tuning.folds:
+        few = "train is short: %d folds of %d months instead of %d"
+        logger.warning(few, len(folds), config.tuning.fold_months, config.tuning.folds)
+    family.check_params({**base, **searches.own_values(config, base)})
+    name = searches.study_name(config, data, months, folds, base)
+    study = searches.open_study(study_file, name, config.model.seed)
+    return Search(config, study, judge_with(data, config, folds), len(folds), base)
+
+
+def run(
+    config: DatasetConfig, settings: Settings, input_dir: Path, output_dir: Path, trials: int | None = None
+) -> dict[str, Any]:
+    """Search until `trials` are finished in all (the config's number if not given); returns `params.json`.
+
+    Stopped by Ctrl-C, it keeps the finished trials and writes the best of them.
+    """
+    wanted = trials or config.tuning.trials
+    job = prepare(read_matrix(input_dir / "train.parquet", config), config, settings, output_dir / "study.db")
+    study, done = job.study, len(searches.finished(job.study))
+    if done:
+        logger.info("resuming %s: %d of %d trials are already done", study.study_name, done, wanted)
+    with tracking.start(config, settings, "tune", run_id=study.user_attrs.get("run_id")) as record:
+        study.set_user_attr("run_id", record.id)
+        record.log_params(_described(job))
+        try:
+            search(job, wanted, lambda name: tracking.start(config, settings, name, parent=record))
+        except KeyboardInterrupt:
+            kept = len(searches.finished(study))
+            logger.warning("stopped: %d of %d trials are kept; the same command goes on from there", kept, wanted)
+            if searches.default_trial(study):
+                write_json(output_dir / "params.json", outcome(study, config, record.id))
+            raise
+        found = outcome(study, config, record.id)
+        write_json(output_dir / "params.json", found)
+        record.log_metrics({key: found[key] for key in ("value", "baseline", "trials", "pruned")})
+        record.log_files([output_dir / "params.json", *draw(study, output_dir / "plots", config.tuning.metric)])
+    logger.info("%d trials, %d pruned: %s", found["trials"], found["pruned"], _so_far(study, config))
+    return found
+
+
+def _described(job: Search) -> dict[str, Any]:
+    space = {f"space.{name}": spec.model_dump() for name, spec in job.config.tuning.space.items()}
+    fixed = {name: value for name, value in job.base.items() if name not in job.config.tuning.space}
+    return {"study": job.study.study_name, "folds": job.folds, "metric": job.config.tuning.metric, **space, **fixed}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    args_parser = parser(__doc__.splitlines()[0])
+    add_input(args_parser, "folder of the features; the workspace's data/features if not given")
+    add_output_dir(args_parser, "folder of params.json and study.db; the workspace's data/model if not given")
+    args_parser.add_argument("--trials", type=int, help="trials in all, those of a stopped search included")
+    args = args_parser.parse_args(argv)
+    if args.trials is not None and args.trials < 1:
+        raise ConfigError(f"--trials must be at least 1, not {args.trials}")
+    settings = read_settings()
+    config = read_dataset(args, settings)
+    workspace = Workspace.of(config.name, settings)
+    if args.input is None:
+        feature_engineering.ensure(config, workspace, settings)
+    output_dir = args.output_dir or workspace.model
+    run(config, settings, args.input or workspace.features, output_dir, args.trials)
+    logger.info("best parameters in %s", output_dir / "params.json")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
