@@ -4,7 +4,8 @@ The first two know what the model knows. The last one has seen earlier prices of
 not: it is reported apart, on the rows that have a history, and is labelled so.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -32,6 +33,41 @@ def median_of(y_train: Array, n: int) -> Array:
 
 
 @dataclass(frozen=True)
+class _Design:
+    """The model's features as a linear model needs them: complete and standardised."""
+
+    medians: Array
+    indicated: NDArray[np.bool_]
+    centre: Array
+    spread: Array
+
+    @classmethod
+    def of(cls, X: Features) -> "_Design":
+        """Learn medians, which columns need an indicator of missing values, means and standard deviations."""
+        missing = ~np.isfinite(X)
+        indicated = np.asarray(missing.any(axis=0) & ~missing.all(axis=0))
+        width = X.shape[1] + int(indicated.sum())
+        medians = np.array([_median(X[:, j]) for j in range(X.shape[1])])
+        plain = cls(medians, indicated, np.zeros(width), np.ones(width))
+        centre, squares = np.zeros(width), np.zeros(width)
+        for _, D in plain.blocks(X):
+            centre += D.sum(axis=0) / len(X)
+        for _, D in plain.blocks(X):
+            squares += ((D - centre) ** 2).sum(axis=0) / len(X)
+        spread = np.sqrt(squares)
+        spread[spread <= 1e-9 * np.abs(centre)] = np.inf  # a constant column says nothing
+        return cls(medians, indicated, centre, spread)
+
+    def blocks(self, X: Features) -> Iterator[tuple[slice, Array]]:
+        """Yield which rows, and their columns ready for a linear model."""
+        for start in range(0, len(X), BLOCK):
+            rows = slice(start, start + BLOCK)
+            missing = ~np.isfinite(X[rows])
+            filled = np.where(missing, self.medians, X[rows].astype(np.float64))
+            yield rows, (np.hstack([filled, missing[:, self.indicated]]) - self.centre) / self.spread
+
+
+@dataclass(frozen=True)
 class Linear:
     """A ridge regression from the same features as the model.
 
@@ -41,37 +77,27 @@ class Linear:
     """
 
     transform: Transform
-    medians: Array
-    indicated: NDArray[np.bool_]
-    centre: Array
-    spread: Array
+    design: _Design
     weights: Array
     intercept: float
     range: tuple[float, float]
 
     @classmethod
-    def fit(cls, X: Features, y: Array, transform: Transform, ridge: float = 1.0) -> "Linear":
-        """Fit on X (n, f) and y (n,) in the target's unit, by the normal equations, block by block."""
+    def fit(cls, X: Features, y: Array, transforms: Sequence[Transform], ridge: float = 1.0) -> list["Linear"]:
+        """Fit X (n, f) to y (n,), given in the target's unit, once on each scale, by the normal equations."""
         if len(y) == 0:
             raise DataError("the linear baseline needs training rows, and there are none")
-        z = forward(transform, y)
-        missing = ~np.isfinite(X)
-        indicated = np.asarray(missing.any(axis=0) & ~missing.all(axis=0))
-        medians = np.array([_median(X[:, j]) for j in range(X.shape[1])])
-        made = cls(transform, medians, indicated, np.zeros(1), np.ones(1), np.zeros(1), 0.0, (z.min(), z.max()))
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)]
-        centre: Array = np.asarray(sum(made._design(X[b]).sum(axis=0) for b in blocks), dtype=np.float64) / len(z)
-        squares = sum(((made._design(X[b]) - centre) ** 2).sum(axis=0) for b in blocks)
-        spread: Array = np.sqrt(np.asarray(squares, dtype=np.float64) / len(z))
-        spread[spread <= 1e-9 * np.abs(centre)] = np.inf  # a constant column says nothing
-        gram = ridge * np.eye(len(centre), dtype=np.float64)
-        moment = np.zeros(len(centre))
-        for b in blocks:
-            D = (made._design(X[b]) - centre) / spread
+        design = _Design.of(X)
+        targets = np.column_stack([forward(transform, y) for transform in transforms])
+        centre = targets.mean(axis=0)
+        gram = ridge * np.eye(len(design.centre), dtype=np.float64)
+        moment = np.zeros((len(design.centre), len(transforms)))
+        for rows, D in design.blocks(X):
             gram += D.T @ D
-            moment += D.T @ (z[b] - z.mean())
+            moment += D.T @ (targets[rows] - centre)
         weights: Array = np.asarray(np.linalg.solve(gram, moment), dtype=np.float64)
-        return replace(made, centre=centre, spread=spread, weights=weights, intercept=float(z.mean()))
+        ends = [(float(low), float(high)) for low, high in zip(targets.min(axis=0), targets.max(axis=0), strict=True)]
+        return [cls(t, design, weights[:, i], float(centre[i]), ends[i]) for i, t in enumerate(transforms)]
 
     @classmethod
     def stronger(cls, X: Features, y: Array, transform: Transform) -> "Linear":
@@ -79,21 +105,15 @@ class Linear:
 
         Prices add up better than their logarithms do, and a baseline should be as strong as its kind can be.
         """
-        fitted = [cls.fit(X, y, scale) for scale in dict.fromkeys(("none", transform))]
-        return min(fitted, key=lambda one: mae(y, one.predict(X)))
+        scales: tuple[Transform, ...] = ("none",) if transform == "none" else ("none", transform)
+        return min(cls.fit(X, y, scales), key=lambda one: mae(y, one.predict(X)))
 
     def predict(self, X: Features) -> Array:
         """Return estimates in the target's unit, (n,)."""
         z = np.empty(len(X))
-        for start in range(0, len(X), BLOCK):
-            block = slice(start, start + BLOCK)
-            z[block] = self.intercept + ((self._design(X[block]) - self.centre) / self.spread) @ self.weights
+        for rows, D in self.design.blocks(X):
+            z[rows] = self.intercept + D @ self.weights
         return inverse(self.transform, np.clip(z, *self.range))
-
-    def _design(self, X: Features) -> Array:
-        missing = ~np.isfinite(X)
-        filled = np.where(missing, self.medians, X.astype(np.float64))
-        return np.hstack([filled, missing[:, self.indicated].astype(np.float64)])
 
 
 def _median(column: Features) -> float:

@@ -31,7 +31,7 @@ def test_median_answers_the_median_of_train() -> None:
 def test_linear_model_is_scikit_learns_ridge(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "BLOCK", block)
     X, y = rows()
-    ours = Linear.fit(X, y, "log", ridge=3.0).predict(X)
+    ours = Linear.fit(X, y, ["log"], ridge=3.0)[0].predict(X)
     used = X[:, :3].astype(np.float64)
     scaled = (used - used.mean(axis=0)) / used.std(axis=0)
     theirs = Ridge(alpha=3.0).fit(scaled, np.log(y)).predict(scaled)
@@ -43,8 +43,8 @@ def test_linear_model_imputes_with_trains_median_and_an_indicator() -> None:
     gone = np.random.default_rng(1).random(len(y)) < 0.3
     y = np.where(gone, y * 2, y)  # missing means dear here, which the median alone cannot say
     X[gone, 2] = np.nan
-    model = Linear.fit(X, y, "log")
-    assert model.medians[2] == pytest.approx(np.nanmedian(X[:, 2]))
+    model = Linear.fit(X, y, ["log"])[0]
+    assert model.design.medians[2] == pytest.approx(np.nanmedian(X[:, 2]))
     relative = np.abs(model.predict(X) / y - 1)
     assert np.median(relative) < 0.06
     assert np.isfinite(model.predict(np.full((3, 4), np.nan, dtype=np.float32))).all()
@@ -52,7 +52,7 @@ def test_linear_model_imputes_with_trains_median_and_an_indicator() -> None:
 
 def test_linear_model_stays_in_the_range_of_train() -> None:
     X, y = rows()
-    model = Linear.fit(X, y, "log")
+    model = Linear.fit(X, y, ["log"])[0]
     absurd = X[:2].copy()
     absurd[0, 0], absurd[1, 0] = 999_999_999, -np.inf
     estimate = model.predict(absurd)
@@ -64,7 +64,7 @@ def test_linear_model_survives_columns_that_are_all_missing_or_equal() -> None:
     X, y = rows(20)
     X[:, 2] = np.nan
     X[:, 1] = X[:, 0]
-    assert np.isfinite(Linear.fit(X, y, "none").predict(X)).all()
+    assert np.isfinite(Linear.fit(X, y, ["none"])[0].predict(X)).all()
 
 
 def test_the_stronger_scale_is_chosen_on_train() -> None:
