@@ -110,6 +110,9 @@ class FolderStore(MovesPointer):
         with self._explained(), self._locked(dataset, "promote"):
             if self._read(dataset)[1] != token:
                 return False
+            # As in publish: under the lock, what is left here is a killed promoter's.
+            for left in path.parent.glob(f".{path.stem}.*.tmp{path.suffix}"):
+                left.unlink()
             with replacing(path) as temporary:
                 temporary.write_text(new.model_dump_json(indent=2) + "\n", encoding="utf-8")
                 sync(temporary)

@@ -42,7 +42,8 @@ def connect(bucket: str, settings: Settings) -> "S3Client":
     )
     with explained(bucket, ""):
         try:
-            return boto3.client(
+            # A session of its own: boto3's shared one is not safe in threads and remembers old credentials.
+            return boto3.Session().client(
                 "s3", region_name=settings.aws_region, endpoint_url=settings.s3_endpoint_url, config=options
             )
         except ValueError as error:

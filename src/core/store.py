@@ -198,7 +198,7 @@ def _move(move: Promotion) -> list[str]:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=Text(title), title_justify="left")
     for column in columns:
-        table.add_column(column, no_wrap=column == "version", overflow="fold")
+        table.add_column(column, no_wrap=column in ("dataset", "version"), overflow="fold")
     return table
 
 

@@ -12,8 +12,10 @@ from src.core.config import Settings
 from src.core.folder_store import FolderStore
 from src.core.s3_store import S3Store, connect
 from src.core.store import Store
+from tests.bundles import sealed
 
 SECRET = "very-secret-key"
+WHO = {"by": "ann", "why": "better"}
 
 
 class Place(Protocol):
@@ -94,3 +96,9 @@ def isolate_aws(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+def published(place: Place, tmp_path: Path, *versions: str) -> None:
+    """Seal and publish versions of the default dataset, in folders of their own."""
+    for version in versions:
+        place.open().publish("housets", sealed(tmp_path / f"bundle-{version}", version))
