@@ -177,7 +177,7 @@ def place_counts(places: Zips, months: int, rng: np.random.Generator) -> dict[st
 
 def census(places: Zips, value: Array, rng: np.random.Generator) -> dict[str, Array]:
     """Draw the ACS columns: one survey a year, home values and rents trailing the market by two years."""
-    months, zips = value.shape
+    months, zips = len(value), len(places.level)
     years: NDArray[np.int64] = (np.arange(months) + 2) // 12
     trailing = value[np.maximum(12 * (years - 2) + 9, 0)]  # the December two years before
     relative = trailing - np.log(300_000)
