@@ -79,6 +79,8 @@ def seal(
         BundleError: a file is missing, extra, a link or too large, or dataset or version is not a proper name.
         ConfigError: the key is wrong, or signing is not installed.
     """
+    for left in folder.glob(f".{Path(MANIFEST).stem}.*.tmp.json"):
+        left.unlink()  # by a process that was killed while it sealed
     _check_entries(folder, optional={MANIFEST})
     content = {
         "dataset": dataset,

@@ -136,7 +136,8 @@ class FolderStore(MovesPointer):
         try:
             yield
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
+            # A failed copy names its source, which has nothing to do with the store.
+            where = f" ({error.filename})" if str(error.filename).startswith(str(self.root)) else ""
             raise StoreError(f"model store {self.root}: {error.strerror or error}{where}") from error
 
 

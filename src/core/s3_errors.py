@@ -30,6 +30,7 @@ _REMEDIES = {
     "NoSuchBucket": "there is no such bucket: create it, or correct MODEL_STORE or S3_BUCKET",
     "InvalidBucketName": "that is not a bucket's name: correct MODEL_STORE or S3_BUCKET",
     "NoSuchKey": "the object is gone: another process deleted it, or the store is damaged",
+    "404": "what answers there is not S3, or has no such object: check S3_ENDPOINT_URL",
     "AccessDenied": _DENIED,
     "403": _DENIED,
     "InvalidAccessKeyId": _CREDENTIALS,

@@ -237,6 +237,14 @@ def test_sealing_refuses_what_is_no_bundle(tmp_path: Path) -> None:
         seal(folder, dataset="housets", version=V1, **about)
 
 
+def test_what_a_killed_seal_left_does_not_stop_the_next(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "b")
+    (folder / ".manifest.123.tmp.json").write_text("{")
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    seal(folder, dataset="housets", version=V2, created=made, git_commit="a", data_fingerprint="b")
+    assert verify(folder).version == V2
+
+
 def test_a_renamed_bundle_is_not_what_its_name_says(tmp_path: Path) -> None:
     folder = sealed(tmp_path / "b")
     assert verify_as(folder, "housets", V1).version == V1
