@@ -1,0 +1,90 @@
+"""A wrong YAML names the file, the key, the value and what is allowed."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from src.core.config import PROJECT, DatasetConfig, load_config, parse_config
+from src.core.errors import ConfigError
+
+HOUSETS: dict[str, Any] = yaml.safe_load((PROJECT / "configs" / "housets.yaml").read_text(encoding="utf-8"))
+
+
+def _edited(edit: Callable[[dict[str, Any]], Any]) -> str:
+    raw = deepcopy(HOUSETS)
+    edit(raw)
+    return yaml.safe_dump(raw, sort_keys=False)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_of_the_project_is_valid(path: Path) -> None:
+    config = load_config(path.stem)
+    assert config.name == path.stem, "--dataset, the store and the file must say the same name"
+    assert config.target.column not in config.raw_inputs
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda raw: raw.update(surprise=1), ["surprise", "Extra inputs are not permitted", "got 1"]),
+        (lambda raw: raw.pop("target"), ["target", "Field required"]),
+        (lambda raw: raw["target"].update(transform="sqrt"), ["target.transform", "'none' or 'log'", "'sqrt'"]),
+        (lambda raw: raw["target"].update(column="prise"), ["target", "'prise' is not among the columns"]),
+        (lambda raw: raw.update(name="../x"), ["name", "'../x'"]),
+        (lambda raw: raw["split"].update(eval_from="2023-01-01"), ["eval_from 2023-01-01 must be before"]),
+        (lambda raw: raw["lookup"].update(max_unmatched=2), ["lookup.max_unmatched", "got 2"]),
+        (lambda raw: raw["missing"][0]["columns"].append("nope"), ["missing[0]", "'nope'"]),
+        (lambda raw: raw["rows"]["max"].update(nope=1), ["rows", "'nope'"]),
+        (lambda raw: raw["segments"].append({"name": "x", "column": "nope"}), ["segments", "'nope'"]),
+        (
+            lambda raw: raw["features"].append({"recipe": "numbers", "columns": ["price"]}),
+            ["numbers uses 'price', which is the target or leaks it"],
+        ),
+        (
+            lambda raw: raw["features"].append({"recipe": "numbers", "columns": ["median_sale_price"]}),
+            ["'median_sale_price', which is the target or leaks it"],
+        ),
+        (
+            lambda raw: raw["features"].append({"recipe": "numbers", "columns": ["bank"]}),
+            ["name 'bank' is taken"],
+        ),
+        (lambda raw: raw["features"].append({"recipe": "magic"}), ["features", "magic"]),
+        (lambda raw: raw["tuning"]["space"].update(max_depth={"int": [1]}), ["tuning.space.max_depth"]),
+    ],
+)
+def test_a_wrong_config_is_explained(edit: Callable[[dict[str, Any]], Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(_edited(edit), "mine.yaml")
+    message = str(caught.value)
+    assert message.startswith("mine.yaml: ")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("text", ["", "- a", "just text", "a: [", "a: !!python/object:os.system {}"])
+def test_what_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"mine\.yaml (is not valid YAML|must hold a mapping)"):
+        parse_config(text, "mine.yaml")
+
+
+def test_a_missing_config_lists_the_others(tmp_path: Path) -> None:
+    (tmp_path / "lisbon.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"no dataset 'porto': .*porto\.yaml does not exist. Datasets: lisbon"):
+        load_config("porto", tmp_path)
+    with pytest.raises(ConfigError, match="Datasets: none"):
+        load_config("porto", tmp_path / "nowhere")
+
+
+def test_the_digest_is_of_the_content_not_of_its_layout() -> None:
+    same, other = _edited(lambda raw: None), _edited(lambda raw: raw["model"].update(seed=43))
+    assert parse_config(same, "a").digest == parse_config("# a comment\n" + same, "b").digest
+    assert parse_config(same, "a").digest != parse_config(other, "a").digest
+
+
+def test_the_config_that_a_bundle_keeps_reads_back_equal(config: DatasetConfig) -> None:
+    copied = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    assert parse_config(copied, "bundle").digest == config.digest
