@@ -53,6 +53,8 @@ def own_values(config: DatasetConfig, params: family.Params) -> dict[str, float 
     found: dict[str, float | int | str] = {}
     for name, value in family.effective_params(params, tuple(config.tuning.space)).items():
         spec = config.tuning.space[name]
+        if value is None:
+            raise ConfigError(f"tuning.space.{name}: XGBoost's trees have no such parameter; correct or remove it")
         allowed = spec.choice if isinstance(spec, Choice) else spec.int if isinstance(spec, IntRange) else spec.float
         inside = value in allowed if isinstance(spec, Choice) else _between(value, *allowed)
         if not inside:

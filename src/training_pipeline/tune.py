@@ -171,12 +171,13 @@ def prepare(data: Matrix, config: DatasetConfig, settings: Settings, study_file:
     """Check the data and the space, cut the folds, and open the study that belongs to them."""
     base = family.booster_params(config, {}, family.threads_for(len(data.y), settings.threads))
     family.check_params(base)
+    searches.distributions(config)
     family.check_rows(data.X, data.y, config)
     months = month_numbers(data.meta[config.split.column])
     folds = rolling_origins(months, config.tuning.folds, config.tuning.fold_months)
     if len(folds) < config.tuning.folds:
-        few = "train is short: %d folds of %d months instead of %d"
-        logger.warning(few, len(folds), config.tuning.fold_months, config.tuning.folds)
+        few = "train is short: folds of %d months number %d instead of %d"
+        logger.warning(few, config.tuning.fold_months, len(folds), config.tuning.folds)
     family.check_params({**base, **searches.own_values(config, base)})
     name = searches.study_name(config, data, months, folds, base)
     study = searches.open_study(study_file, name, config.model.seed)
