@@ -79,7 +79,7 @@ def run(config: DatasetConfig, settings: Settings, places: Places, store: Store,
     with tracking.start(config, settings, "evaluate", run_id=candidate.training.get("run_id")) as record:
         record.log_metrics({f"{c.split}_{name}": v for c in cards.values() for name, v in c.values().items()})
         record.log_files(places.reports, "evaluation")
-        record.set_tags(publish.failed_tags([line.text for line in verdict.failed]))
+        record.set_tags(publish.gate_tags([line.text for line in verdict.failed]))
         if publishing:
             version, promoted = _publish(candidate, cards, verdict, store, settings, expected, record)
     return Evaluation(config, cards, verdict, page, str(store), version, promoted)
@@ -104,7 +104,7 @@ def _publish(
         try:
             promoted = publish.promote(store, config, version, verdict, expected)
         finally:
-            tags = publish.failed_tags([line.text for line in verdict.failed])
+            tags = publish.gate_tags([line.text for line in verdict.failed])
             alias = "champion" if promoted else "challenger"
             tracking.register(config, settings, record, folder, version, alias=alias, tags=tags)
     return version, promoted

@@ -155,6 +155,7 @@ def promote(store: Store, config: DatasetConfig, version: str, verdict: Verdict,
     return verdict.passed
 
 
-def failed_tags(failed: Sequence[str]) -> dict[str, str]:
-    """Return the tags by which MLflow finds models that the gate stopped."""
-    return {"gate": "failed", "gate_failed": "; ".join(failed)} if failed else {"gate": "passed"}
+def gate_tags(failed: Sequence[str]) -> dict[str, str]:
+    """Return the tags by which MLflow tells the models that the gate stopped from the others."""
+    # Written when nothing failed as well: a run that is judged again must not keep its old verdict.
+    return {"gate": "failed" if failed else "passed", "gate_failed": "; ".join(failed) or "nothing"}

@@ -100,6 +100,8 @@ def _ratios(card: Scorecard) -> Iterator[str]:
         interval = f"{m.interval[0]:.4f} to {m.interval[1]:.4f}" if m.interval else "-"
         rows.append([m.name, f"{m.value:.4f}", interval, f"{m.low:g} to {m.high:g}", _flag(m.in_range, "in", "OUT")])
     yield _table(["", "value", "95 % interval", "acceptable (IAAO; MKI: Quintos)", ""], rows, "plain")
+    if card.ratios["COD"].value < card.ratios["COD"].low:
+        yield "<p>A COD below 5 hints at sales chasing where sales are judged; a smoothed index is easy to fit.</p>"
 
 
 def _intervals(card: Scorecard, levels: tuple[float, ...]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from src.core import bundle
 from src.core.cli import run_command
-from src.core.config import DatasetConfig, Gate, Model, Settings, parse_config
+from src.core.config import PROJECT, DatasetConfig, Gate, Model, Settings, parse_config
 from src.core.errors import BundleError, DataError, GateError, StoreError
 from src.core.plain_pickle import load_plain
 from src.core.store import FolderStore
@@ -319,7 +319,7 @@ def test_the_command_prints_the_tables_and_exits_by_the_gate(
     monkeypatch.setenv("COLUMNS", "200")
     for name, config in (("easy", quick), ("strict", stricter(quick))):
         (tmp_path / f"{name}.yaml").write_text(publish.as_yaml(config))
-    shutil.copy("configs/metros.csv", tmp_path / "metros.csv")
+    shutil.copy(PROJECT / "configs" / "metros.csv", tmp_path / "metros.csv")
     arguments = ["--store", str(tmp_path / "store"), "--output-dir", str(tmp_path / "report")]
     assert run_command(evaluation.main, ["--dataset", str(tmp_path / "easy.yaml"), *arguments]) == 0
     shown = capsys.readouterr().out
