@@ -18,12 +18,11 @@ from src.core import scale
 from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import DataError
-from src.core.files import replacing, write_json
 from src.core.plain_pickle import dump_plain
 from src.core.recipes import TargetMean
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import encoders, preprocess
-from src.feature_pipeline.load import scan_split
+from src.feature_pipeline.load import scan_split, write_splits
 from src.feature_pipeline.transforms import Tables, features
 
 logger = logging.getLogger(__name__)
@@ -79,12 +78,14 @@ def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, i
     if config.lookup:
         tables["lookup"] = encoders.lookup_table(config)
     encoded = {split: _encode_split(frame, config, fitted, training=split == "train") for split, frame in clean.items()}
-    for split, frame in encoded.items():
-        with replacing(output_dir / f"{split}.parquet") as path:
-            frame.write_parquet(path, compression="lz4")
-    dump_plain(tables, output_dir / "encoders.pkl")
     rows = {split: frame.height for split, frame in encoded.items()}
-    write_json(output_dir / "features.json", {"features": config.feature_names, "rows": rows})
+    write_splits(
+        output_dir,
+        encoded,
+        record="features.json",
+        content={"features": config.feature_names, "rows": rows},
+        more={"encoders.pkl": lambda path: dump_plain(tables, path)},
+    )
     return rows
 
 

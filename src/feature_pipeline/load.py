@@ -5,10 +5,12 @@ Writes `raw/{train,eval,holdout}.parquet` (with --csv also `.csv`) and `load.jso
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import narwhals as nw
 import polars as pl
@@ -56,20 +58,22 @@ def read(path: Path, config: DatasetConfig, columns: Sequence[str] | None = None
             require_columns(names, list(columns or config.columns), str(path))
             frame = frame.select([name for name in config.columns if name in names])
             return typed(frame.collect(), config, str(path))
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
 
 
 def _scan(path: Path, config: DatasetConfig) -> pl.LazyFrame:
     rename = config.source.rename
-    if path.is_dir() or path.suffix == ".parquet":
-        return pl.scan_parquet(path / "**/*.parquet" if path.is_dir() else path).rename(rename, strict=False)
+    # Never as a pattern: a path may hold brackets or stars.
+    if path.is_dir() or path.suffix.lower() == ".parquet":
+        files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        return pl.scan_parquet(files, glob=False).rename(rename, strict=False)
     in_file = {name: old for old, name in rename.items()}
     types = {
         in_file.get(name, name): pl.Float64 if column.type == "number" else pl.String
         for name, column in config.columns.items()
     }
-    frame = pl.scan_csv(path, schema_overrides=types, null_values=NULLS, infer_schema=False)
+    frame = pl.scan_csv(path, schema_overrides=types, null_values=NULLS, infer_schema=False, glob=False)
     return frame.rename(rename, strict=False)
 
 
@@ -161,19 +165,43 @@ def run(
         parts = split(frame, config)
         loaded = Loaded(
             dataset=config.name,
-            source=source or str(path),
+            source=sources.shown(source or str(path)),
             sha256=digest.result(),
             rows=frame.height,
             splits={name: part.height for name, part in parts.items()},
         )
-    for name, part in parts.items():
-        with replacing(output_dir / f"{name}.parquet") as temporary:
-            part.write_parquet(temporary, compression="lz4")
-        if csv:
-            with replacing(output_dir / f"{name}.csv") as temporary:
-                part.write_csv(temporary)
-    write_json(output_dir / "load.json", asdict(loaded))
+    write_splits(output_dir, parts, record="load.json", content=asdict(loaded), csv=csv)
     return loaded
+
+
+def write_splits(
+    folder: Path,
+    frames: dict[str, pl.DataFrame],
+    *,
+    record: str,
+    content: Any,
+    csv: bool = False,
+    more: Mapping[str, Callable[[Path], None]] | None = None,
+) -> None:
+    """Write a stage's splits, its JSON record and `more` files (name -> writer): all of them, or on an error none.
+
+    Everything is written beside the old files before the first of them is replaced; the record comes last.
+
+    Raises:
+        OSError: the folder cannot be written, for example because the disk is full.
+    """
+    with ExitStack() as replacements:
+        write_json(replacements.enter_context(replacing(folder / record)), content)
+        for name, write in (more or {}).items():
+            write(replacements.enter_context(replacing(folder / name)))
+        try:
+            for name, frame in frames.items():
+                path = replacements.enter_context(replacing(folder / f"{name}.parquet"))
+                frame.write_parquet(path, compression="lz4")
+                if csv:
+                    frame.write_csv(replacements.enter_context(replacing(folder / f"{name}.csv")))
+        except pl.exceptions.PolarsError as error:
+            raise OSError(f"cannot write to {folder}: {error}") from error
 
 
 def scan_split(folder: Path, split_name: str) -> pl.LazyFrame:

@@ -14,7 +14,6 @@ import polars as pl
 from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import DataError
-from src.core.files import replacing, write_json
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import encoders, load
 from src.feature_pipeline.transforms import Tables, cleaned
@@ -105,10 +104,8 @@ def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, C
         report[split] = Cleaned(rows_in, frame.height, dropped, unmatched, examples)
         for rule, count in dropped.items():
             logger.info("%s: dropped %s rows: %s", split, f"{count:,}", rule)
-    for split, frame in frames.items():
-        with replacing(output_dir / f"{split}.parquet") as path:
-            frame.write_parquet(path, compression="lz4")
-    write_json(output_dir / "preprocess.json", {split: asdict(done) for split, done in report.items()})
+    record = {split: asdict(done) for split, done in report.items()}
+    load.write_splits(output_dir, frames, record="preprocess.json", content=record)
     return report
 
 

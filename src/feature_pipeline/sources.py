@@ -1,21 +1,25 @@
 """Where raw rows come from: files, folders, S3, the web, Kaggle, or the simulator. All end as a file on disk."""
 
+import http.client
 import logging
-import os
 import shutil
+import ssl
+import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
 
 from src.core.config import DatasetConfig, Settings
-from src.core.errors import ConfigError, DataError
+from src.core.errors import ConfigError, DataError, StoreError
 from src.core.files import replacing
 from src.feature_pipeline import simulate
 
@@ -24,6 +28,11 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
 CHUNK = 1 << 20
 SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".zip", ".gz", ".parquet")
+S3_ANSWERS = {
+    "NoSuchBucket": "there is no such bucket",
+    "NoSuchKey": "there is no such object in the bucket",
+    "AccessDenied": "access denied: the credentials need s3:GetObject on it",
+}
 
 
 def resolve(source: str | None, config: DatasetConfig, settings: Settings, downloads: Path) -> Path:
@@ -41,7 +50,10 @@ def resolve(source: str | None, config: DatasetConfig, settings: Settings, downl
         DataError: a download failed or is not whole.
     """
     if source is None:
-        source = _own(config, settings)
+        source = own_source(config, settings)
+    if "@" in urllib.parse.urlsplit(shown(source)).netloc:
+        # Not repeated: what stands before the @ is secret.
+        raise ConfigError("an address with a user or password in it is not taken: remove what stands before the @")
     kind = source.split(":", 1)[0] if ":" in source else ""
     match kind:
         case "simulate":
@@ -52,13 +64,13 @@ def resolve(source: str | None, config: DatasetConfig, settings: Settings, downl
             return _s3(source, settings, downloads)
         case "https" | "http":
             return _web(source, downloads)
-    path = Path(source)
-    if not path.exists():
-        raise ConfigError(f"no such file or folder: {path}")
-    return path
+    if not source or not Path(source).exists():
+        raise ConfigError(f"no such file or folder: {source or '(an empty name)'}")
+    return Path(source)
 
 
-def _own(config: DatasetConfig, settings: Settings) -> str:
+def own_source(config: DatasetConfig, settings: Settings) -> str:
+    """Return the first of the config's files under DATA_ROOT, else its default source (ConfigError without one)."""
     for name in config.source.files:
         path = settings.data_root / name
         if path.exists():
@@ -75,8 +87,7 @@ def _simulated(source: str, downloads: Path) -> Path:
     name = "-".join(f"{key}{value}" for key, value in sorted(arguments.items()))
     path = downloads / f"simulated-{name or 'default'}.csv"
     logger.info("simulating a market: %s", source)
-    with replacing(path) as temporary:
-        simulate.write_csv(temporary, **arguments)
+    simulate.write_csv(path, **arguments)
     return path
 
 
@@ -101,61 +112,82 @@ def _kaggle(handle: str, config: DatasetConfig, settings: Settings) -> Path:
 
 
 def _s3(source: str, settings: Settings, downloads: Path) -> Path:
-    import boto3
-    from botocore.config import Config
+    # botocore takes 0.3 s to import, which other sources need not pay.
     from botocore.exceptions import BotoCoreError, ClientError
 
-    parts = urllib.parse.urlsplit(source)
-    key = parts.path.lstrip("/")
-    client = boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint_url,
-        region_name=settings.aws_region,
-        config=Config(connect_timeout=5, read_timeout=TIMEOUT_SECONDS, retries={"max_attempts": 3}),
-    )
+    from src.core.s3_store import connect
+
+    parts = urllib.parse.urlsplit(source, allow_fragments=False)
+    bucket, key = parts.netloc, parts.path.lstrip("/")
+    if not bucket or not key or key.endswith("/"):
+        raise ConfigError(f"{shown(source)} names no object: write s3://bucket/folder/file.csv")
+    _check_name(key, shown(source))
     path = downloads / Path(key).name
     try:
-        with replacing(path) as temporary:
-            client.download_file(parts.netloc, key, str(temporary))
-    except (BotoCoreError, ClientError) as error:
-        raise DataError(f"cannot read {source}: {error}") from error
+        answer = connect(bucket, settings).get_object(Bucket=bucket, Key=key)
+        with answer["Body"] as body:
+            _save(body, answer["ContentLength"], path, shown(source))
+    except StoreError as error:
+        raise ConfigError(f"cannot read {shown(source)}: {error}") from error
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        said = S3_ANSWERS.get(code, f"S3 answered {code}: check the bucket, the key and the credentials")
+        raise DataError(f"cannot read {shown(source)}: {said}") from error
+    except BotoCoreError as error:
+        # botocore's own texts can quote requests, and with them credentials.
+        raise DataError(
+            f"cannot read {shown(source)} ({type(error).__name__}): check the network, S3_ENDPOINT_URL, AWS_REGION and "
+            "the credentials, then try again"
+        ) from error
     return path
 
 
 def _web(source: str, downloads: Path) -> Path:
     name = Path(urllib.parse.urlsplit(source).path).name
-    if not name.lower().endswith(SUFFIXES):
-        raise ConfigError(f"{source} does not end with one of {', '.join(SUFFIXES)}")
+    _check_name(name, shown(source))
     path = downloads / name
     try:
-        with (
-            urllib.request.urlopen(source, timeout=TIMEOUT_SECONDS) as answer,  # noqa: S310  (scheme is http or https)
-            replacing(path) as temporary,
-            temporary.open("wb") as out,
-        ):
-            announced = int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
-            received = _copy(answer, out, announced, name)
-            if announced is not None and received != announced:
-                raise DataError(f"{source} broke off after {received:,} of {announced:,} bytes; try again")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise DataError(f"cannot download {source}: {getattr(error, 'reason', None) or error}") from error
+        with urllib.request.urlopen(source, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310  (http or https)
+            _save(answer, answer.length, path, shown(source))
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DataError(f"cannot download {shown(source)}: the server answers {error.code} {error.reason}") from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        raise DataError(f"cannot download {shown(source)}: {getattr(error, 'reason', None) or error}") from error
     return path
 
 
-def _copy(answer: Any, out: IO[bytes], total: int | None, name: str) -> int:
-    received = 0
-    with Progress(transient=True) as progress:
-        task = progress.add_task(f"downloading {name}", total=total)
-        while chunk := answer.read(CHUNK):
+def shown(source: str) -> str:
+    """Return a source as records and messages may show it: without a query, which can hold a signature."""
+    return source.split("?", 1)[0] if "://" in source else source
+
+
+def _check_name(name: str, where: str) -> None:
+    if not name.lower().endswith(SUFFIXES):
+        raise ConfigError(f"{where} does not end with one of {', '.join(SUFFIXES)}")
+
+
+def _save(stream: Any, announced: int | None, path: Path, where: str) -> None:
+    """Copy a stream into a file, whole or not at all."""
+    logger.info("downloading %s", where)
+    console = Console(stderr=True)
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as out,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task(path.name, total=announced)
+        while chunk := stream.read(CHUNK):
             out.write(chunk)
-            received += len(chunk)
-            progress.update(task, completed=received)
-    return received
+            progress.update(task, advance=len(chunk))
+        received = out.tell()
+        if announced is not None and received != announced:
+            raise DataError(f"{where} broke off after {received:,} of {announced:,} bytes; try again")
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[Path]:
-    """Yield a path that Polars reads as it is: a zip's one CSV is unpacked beside it for the time of the block.
+    """Yield a path that Polars reads as it is: a zip's one CSV is unpacked for the time of the block.
 
     Raises:
         DataError: the content is not what the name says.
@@ -164,19 +196,24 @@ def readable(path: Path) -> Iterator[Path]:
     if path.suffix.lower() != ".zip":
         yield path
         return
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(".csv") and "__MACOSX" not in name]
-        if len(names) != 1:
-            raise DataError(f"{path} must hold one CSV, it holds {len(names)}: {', '.join(names[:5])}")
-        unpacked = path.with_name(f".{path.stem}.{os.getpid()}.csv")
-        if not os.access(path.parent, os.W_OK):
-            unpacked = Path(os.environ.get("TMPDIR", "/tmp")) / unpacked.name  # noqa: S108
-        try:
-            with archive.open(names[0]) as content, unpacked.open("wb") as out:
+    # Not beside the zip: its folder may be read-only.
+    with tempfile.TemporaryDirectory(prefix="housecast-") as folder:
+        yield _unpacked(path, Path(folder))
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith(".csv") and "__MACOSX" not in name]
+            if len(names) != 1:
+                raise DataError(f"{path} must hold one CSV, it holds {len(names)}: {', '.join(names[:5])}")
+            with archive.open(names[0]) as content, (folder / "unpacked.csv").open("wb") as out:
                 shutil.copyfileobj(content, out, CHUNK)
-            yield unpacked
-        finally:
-            unpacked.unlink(missing_ok=True)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is damaged ({error}): fetch it again") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a method that Python does not know
+        raise DataError(f"{path} cannot be unpacked ({error}): unpack it by hand") from error
+    return folder / "unpacked.csv"
 
 
 def _check_content(path: Path) -> None:
