@@ -1,0 +1,1 @@
+"""What performance claims rest on: each module prints one table; `--smoke` proves in seconds that it runs."""

@@ -1,0 +1,92 @@
+"""Time work in processes of its own, several ways in turn, and print medians beside each other."""
+
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+Work = Callable[[], Any]
+
+
+class Measured(NamedTuple):
+    """One run in a process of its own: wall time from starting it to its end, and its peak resident memory."""
+
+    seconds: float
+    peak_mb: float
+
+
+def measure(work: Work) -> Measured:
+    """Run picklable work in a fresh process; starting Python and importing count."""
+    start = time.perf_counter()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        peak_mb = pool.submit(_run, work).result()
+    return Measured(time.perf_counter() - start, peak_mb)
+
+
+def _run(work: Work) -> float:
+    work()
+    return peak_mb()
+
+
+def peak_mb() -> float:
+    """Return this process's peak resident memory in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Not getrusage: there a process inherits the peak of the one that started it.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def compare(ways: Mapping[str, Work], runs: int) -> dict[str, list[Measured]]:
+    """Run each way `runs` times; the ways take turns, so that whatever slows the machine slows all of them."""
+    found: dict[str, list[Measured]] = {name: [] for name in ways}
+    console = Console(stderr=True)
+    for run in range(runs):
+        for name, work in ways.items():
+            found[name].append(measure(work))
+            console.print(f"run {run + 1} of {runs}: {name}: {found[name][-1].seconds:.1f} s", style="dim")
+    return found
+
+
+def times_slower(found: Mapping[str, list[Measured]], name: str, reference: str) -> float:
+    """Return how many times slower than the reference a way is: the median of the ratios run by run."""
+    pairs = zip(found[name], found[reference], strict=True)
+    return statistics.median(run.seconds / base.seconds for run, base in pairs)
+
+
+def table(title: str, found: Mapping[str, list[Measured]], reference: str) -> Table:
+    """Lay the medians side by side, fastest and slowest run in brackets."""
+    made = Table(title=title, caption=machine(), title_justify="left", caption_justify="left")
+    made.add_column("way")
+    for heading in ("wall time, s", "peak memory, MB", "times slower"):
+        made.add_column(heading, justify="right")
+    for name, runs in found.items():
+        seconds = [run.seconds for run in runs]
+        spread = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
+        peak = f"{statistics.median(run.peak_mb for run in runs):,.0f}"
+        made.add_row(name, spread, peak, f"{times_slower(found, name, reference):.1f}")
+    return made
+
+
+def machine() -> str:
+    """Name what the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "pandas", "numpy"))
+    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {packages}"
