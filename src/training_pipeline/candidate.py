@@ -18,6 +18,7 @@ from src.core.plain_pickle import load_plain
 from src.core.scale import forward, inverse
 from src.core.workspace import SPLITS
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
+from src.inference_pipeline.trend import Trend
 from src.training_pipeline import baselines, intervals
 from src.training_pipeline.charts import Curve
 from src.training_pipeline.scorecard import Bounds, Estimates
@@ -33,11 +34,13 @@ CURVE_LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 class Candidate:
     """A trained model with the rows it was fitted on and those that judge it.
 
-    `margins`: split -> the model's output on its own scale, (n,). `intervals`: level -> (lo, hi) on that scale.
+    `trend` is the linear part under the trees. `margins`: split -> their sum on the model's scale, (n,).
+    `intervals`: level -> (lo, hi) on that scale.
     """
 
     config: DatasetConfig
     booster: xgboost.Booster
+    trend: Trend
     training: dict[str, Any]
     tables: Any
     fingerprint: str
@@ -72,17 +75,19 @@ def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Pa
     matrices = {split: read_matrix(features_dir / f"{split}.parquet", config) for split in SPLITS}
     for split, matrix in matrices.items():
         _check_target(split, matrix.y, config)
-    margins = {split: booster.inplace_predict(m.X, predict_type="margin") for split, m in matrices.items()}
+    trend = Trend.of_plain(training["trend"]) if training.get("trend") else Trend.none()
+    margins = {split: _margin(booster, trend, matrix) for split, matrix in matrices.items()}
     z = forward(config.target.transform, matrices["eval"].y)
     record = raw_dir / "load.json"
     return Candidate(
         config=config,
         booster=booster,
+        trend=trend,
         training=training,
         tables=load_plain(features_dir / "encoders.pkl"),
         fingerprint=read_json(record)["sha256"] if record.is_file() else sha256(raw_dir / "train.parquet"),
         matrices=matrices,
-        margins={split: np.asarray(margin, dtype=np.float64) for split, margin in margins.items()},
+        margins=margins,
         intervals=intervals.calibrate(z, margins["eval"], config.intervals),
         raw_dir=raw_dir,
     )
@@ -121,6 +126,11 @@ def curves(candidate: Candidate) -> list[Curve]:
         note = "(cross-fitted)" if split == "eval" else ""
         found.append(Curve(split, np.array(list(bounds)), np.array(observed), note))
     return found
+
+
+def _margin(booster: xgboost.Booster, trend: Trend, matrix: Matrix) -> Array:
+    trees = np.asarray(booster.inplace_predict(matrix.X, predict_type="margin"), dtype=np.float64)
+    return trees + trend(matrix.X)
 
 
 def _bounds(candidate: Candidate, split: str, levels: Sequence[float]) -> Bounds:

@@ -40,8 +40,8 @@ def assemble(
     version = bundle.new_version(created, candidate.fingerprint, config.digest)
     commit = bundle.git_commit(PROJECT)
     candidate.booster.save_model(folder / "model.ubj")
-    plain = {"tables": candidate.tables, "intervals": intervals.as_plain(candidate.intervals)}
-    dump_plain(plain, folder / "encoders.pkl")
+    fitted = {"tables": candidate.tables, "intervals": intervals.as_plain(candidate.intervals)}
+    dump_plain({**fitted, "trend": candidate.trend.plain()}, folder / "encoders.pkl")
     (folder / "config.yaml").write_text(as_yaml(config), encoding="utf-8")
     _reference(candidate).write_parquet(folder / "reference.parquet")
     write_json(folder / "golden.json", golden(candidate))

@@ -17,12 +17,14 @@ from src.core import bundle
 from src.core.cli import run_command
 from src.core.config import PROJECT, DatasetConfig, Gate, Model, Settings, parse_config
 from src.core.errors import BundleError, DataError, GateError, StoreError
+from src.core.files import read_json, write_json
 from src.core.plain_pickle import load_plain
 from src.core.store import FolderStore
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering, load, preprocess
 from src.inference_pipeline.predictor import Predictor
-from src.training_pipeline import candidate, publish, train
+from src.inference_pipeline.trend import Trend
+from src.training_pipeline import candidate, charts, publish, train
 from src.training_pipeline import eval as evaluation
 from src.training_pipeline.eval import Evaluation, Places
 from src.training_pipeline.tracking import tracking_uri
@@ -102,7 +104,12 @@ def places(settings: Settings) -> Places:
 
 
 @pytest.fixture
-def judge(quick: DatasetConfig, settings: Settings, places: Places, store: FolderStore) -> Judge:
+def judge(
+    quick: DatasetConfig, settings: Settings, places: Places, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> Judge:
+    # 15 MB of interactive pages for each of a dozen runs; the published workspace has the real ones.
+    monkeypatch.setattr(charts, "write_html", lambda chart, path: None)
+
     def run(config: DatasetConfig = quick, *, publishing: bool = True) -> Evaluation:
         return evaluation.run(config, settings, places, store, publishing=publishing)
 
@@ -256,6 +263,23 @@ def test_serving_that_disagrees_with_training_is_refused(judge: Judge, store: Fo
     with pytest.raises((GateError, BundleError), match=r"disagree|golden"):
         judge()
     assert store.versions("housets") == []
+
+
+def test_the_trend_under_the_trees_is_judged_and_published(
+    judge: Judge, store: FolderStore, places: Places, quick: DatasetConfig, tmp_path: Path
+) -> None:
+    X = feature_engineering.read_matrix(places.features / "train.parquet", quick).X
+    column = quick.feature_names.index("median_ppsf")
+    trend = Trend.fit(X, 0.01 * np.log(np.nan_to_num(X[:, column], nan=100.0)).astype(float), (column,), 1.0, 1.0)
+    without = judge(publishing=False)
+    write_json(places.model / "train.json", {**read_json(places.model / "train.json"), "trend": trend.plain()})
+    result = judge()
+    assert result.cards["eval"].scores != without.cards["eval"].scores
+    assert result.version is not None
+    predictor = Predictor.load(store.fetch("housets", result.version, tmp_path / "fetched"))
+    raw = pl.read_parquet(places.raw / "eval.parquet")
+    error = np.mean(np.abs(predictor.predict(raw).estimate - raw["price"].to_numpy()))
+    assert error == pytest.approx(result.cards["eval"].scores["mae"])
 
 
 @pytest.mark.parametrize("name", ["model.ubj", "train.json"])
