@@ -141,6 +141,15 @@ def test_the_first_day_of_a_split_is_in_it_and_not_in_the_one_before(
     assert "1 of 398 rows" in failure(at(splits["train"], [0], "date", date(2020, 1, 1)), config)
 
 
+@pytest.mark.parametrize("day", [date(1066, 10, 14), date(9999, 12, 31)])
+def test_a_date_that_nanoseconds_cannot_hold_is_named(
+    splits: dict[str, pl.DataFrame], config: DatasetConfig, day: date
+) -> None:
+    message = failure(at(splits["eval"], [0], "date", day), config, "eval")
+    assert "1 of 101 rows" in message
+    assert f"date={day}" in message
+
+
 def test_too_few_rows_are_named(train: pl.DataFrame, config: DatasetConfig) -> None:
     message = failure(train.head(12), config)
     assert "the table: expect_table_row_count_to_be_between (min_value 50): found 12" in message
@@ -261,6 +270,16 @@ def test_the_command_writes_results_and_data_docs_and_nothing_else(
         assert result["passed"] is True
         assert result["rows"] == pl.read_parquet(raw / f"{name}.parquet").height
     assert "Calculating Metrics" not in capsys.readouterr().err
+
+
+def test_nothing_is_sent_anywhere(
+    train: pl.DataFrame, config: DatasetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr("socket.socket.connect", lambda _self, address: calls.append(address))
+    assert validate.validate(train, config, "train", tmp_path / "quality").passed
+    assert (tmp_path / "quality" / "docs" / "index.html").is_file()
+    assert calls == []
 
 
 def test_a_failure_exits_with_2_and_leaves_the_evidence(
