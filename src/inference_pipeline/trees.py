@@ -110,7 +110,7 @@ def evaluator(booster: xgb.Booster, probe: Floats) -> tuple[Margin, str]:
     """
     slow = _XGBoost(booster)
     if _trees is None:
-        reason = "the extension was not compiled (no C compiler when housecast was installed)"
+        reason = "its trees are not compiled; install a C compiler, then `uv sync --reinstall-package housecast`"
     elif len(probe) == 0:
         reason = "there is no probe row to compare on"
     else:
@@ -119,7 +119,7 @@ def evaluator(booster: xgb.Booster, probe: Floats) -> tuple[Margin, str]:
             ours, theirs = trees.margin(probe), slow(probe, 1)
             if ours.shape == theirs.shape and np.array_equal(ours.view(np.uint32), theirs.view(np.uint32)):
                 return trees.margin, "compiled"
-            reason = f"the compiled trees disagree with it on the probe ({_difference(ours, theirs)})"
+            reason = f"the compiled trees disagree on the probe ({_difference(ours, theirs)})"
         except BundleError as error:
             reason = str(error)
     logger.warning("XGBoost evaluates the model, slower: %s", reason)

@@ -117,7 +117,7 @@ def test_one_different_bit_is_enough_to_fall_back(
     monkeypatch.setattr(Trees, "margin", almost)
     _, name = evaluator(fit(), X)
     assert name == "xgboost"
-    assert "disagree with it on the probe (by up to 9.53674e-07)" in caplog.text
+    assert "disagree on the probe (by up to 9.53674e-07)" in caplog.text
 
 
 @compiled
