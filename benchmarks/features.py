@@ -1,7 +1,8 @@
 """Measure the feature pipeline, from the raw CSV to finished features, beside the same work in pandas.
 
 Ours runs its three stages, each reading and writing Parquet. pandas runs once in one process without files between,
-and once in stages that hand CSV files to each other. Every way has a process of its own, and the ways take turns.
+with its own CSV reader and with pyarrow's, and once in stages that hand CSV files to each other. Every way has a
+process of its own, and the ways take turns.
 """
 
 import argparse
@@ -17,10 +18,10 @@ from rich.console import Console
 from benchmarks import pandas_features
 from benchmarks.measure import Measured, compare, table, times_slower
 
-OURS = "housecast, three stages, Parquet"
-ONE_PROCESS = "pandas, one process"
-PYARROW = "pandas, one process, pyarrow's CSV reader"
-STAGES = "pandas, three stages, CSV"
+OURS = "housecast"
+ONE_PROCESS = "pandas"
+PYARROW = "pandas, pyarrow reader"
+STAGES = "pandas, CSV stages"
 # What the project promises for the full-size file on two cores.
 SECONDS, PEAK_MB = 12.0, 2500.0
 SLOWER = {ONE_PROCESS: 2.5, STAGES: 8.0}

@@ -20,9 +20,13 @@ Work = Callable[[], Any]
 
 
 class Measured(NamedTuple):
-    """One run in a process of its own: wall time from starting it to its end, and its peak resident memory."""
+    """One run in a process of its own: wall time from starting it to its end, CPU time, and peak resident memory.
+
+    CPU time, of all threads, says more than wall time does on a machine that has other work.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
@@ -30,13 +34,13 @@ def measure(work: Work) -> Measured:
     """Run picklable work in a fresh process; starting Python and importing count."""
     start = time.perf_counter()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        peak_mb = pool.submit(_run, work).result()
-    return Measured(time.perf_counter() - start, peak_mb)
+        cpu_seconds, peak = pool.submit(_run, work).result()
+    return Measured(time.perf_counter() - start, cpu_seconds, peak)
 
 
-def _run(work: Work) -> float:
+def _run(work: Work) -> tuple[float, float]:
     work()
-    return peak_mb()
+    return time.process_time(), peak_mb()
 
 
 def peak_mb() -> float:
@@ -71,13 +75,14 @@ def table(title: str, found: Mapping[str, list[Measured]], reference: str) -> Ta
     """Lay the medians side by side, fastest and slowest run in brackets."""
     made = Table(title=title, caption=machine(), title_justify="left", caption_justify="left")
     made.add_column("way")
-    for heading in ("wall time, s", "peak memory, MB", "times slower"):
-        made.add_column(heading, justify="right")
+    for heading in ("wall, s", "CPU, s", "peak, MB", "slower"):
+        made.add_column(heading, justify="right", no_wrap=True)
     for name, runs in found.items():
         seconds = [run.seconds for run in runs]
         spread = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
+        cpu = f"{statistics.median(run.cpu_seconds for run in runs):.1f}"
         peak = f"{statistics.median(run.peak_mb for run in runs):,.0f}"
-        made.add_row(name, spread, peak, f"{times_slower(found, name, reference):.1f}")
+        made.add_row(name, spread, cpu, peak, f"{times_slower(found, name, reference):.1f}x")
     return made
 
 

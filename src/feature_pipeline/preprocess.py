@@ -39,31 +39,28 @@ def clean(frame: pl.LazyFrame, config: DatasetConfig, tables: Tables) -> pl.Lazy
 
 def drop_training_rows(frame: pl.DataFrame, config: DatasetConfig) -> tuple[pl.DataFrame, dict[str, int]]:
     """Apply the config's row rules; returns the kept rows and how many each rule took. A missing value is kept."""
+    keep = pl.repeat(value=True, n=frame.height, dtype=pl.Boolean, eager=True)
     dropped: dict[str, int] = {}
     if config.rows.unique:
-        before = frame.height
-        frame = _without_copies(frame, list(config.keys))
-        dropped["exact duplicate"] = before - frame.height
+        keep = _first_copies(frame, list(config.keys))
+        dropped["exact duplicate"] = frame.height - int(keep.sum())
     rules = [(f"{c} > {limit:,.0f}", pl.col(c) > limit) for c, limit in config.rows.max.items()]
     rules += [(f"{c} < {limit:,.0f}", pl.col(c) < limit) for c, limit in config.rows.min.items()]
     for name, breach in rules:
-        before = frame.height
-        frame = frame.filter(~breach.fill_null(value=False))
-        dropped[name] = before - frame.height
-    return frame, dropped
+        taken = keep & frame.select(breach.fill_null(value=False)).to_series()
+        dropped[name] = int(taken.sum())
+        keep = keep & ~taken
+    return frame.filter(keep), dropped
 
 
-def _without_copies(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Keep the first copy of rows that are equal in every column."""
+def _first_copies(frame: pl.DataFrame, keys: list[str]) -> pl.Series:
+    """Mark every row that has no equal row, in all columns, before it."""
     # Equal rows have equal keys, so only rows that share a key are compared in full: 10 times faster on real data.
     suspects = frame.select(pl.struct(keys).is_duplicated()).to_series()
-    if not suspects.any():
-        return frame
-    position = pl.int_range(frame.height, dtype=pl.UInt32)
-    shared = frame.with_columns(position.alias(encoders.ROW)).filter(suspects)
-    kept = shared.unique(subset=frame.columns, keep="first")[encoders.ROW]
-    keep = ~suspects | position.is_in(kept.implode())
-    return frame.filter(keep)
+    position = pl.int_range(frame.height, dtype=pl.UInt32, eager=True)
+    shared = frame.filter(suspects).with_columns(position.filter(suspects).alias(encoders.ROW))
+    first = shared.unique(subset=frame.columns, keep="first")[encoders.ROW]
+    return ~suspects | position.is_in(first.implode())
 
 
 def _check_lookup(frame: pl.DataFrame, config: DatasetConfig, split: str) -> tuple[int, list[str]]:
