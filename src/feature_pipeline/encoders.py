@@ -56,11 +56,12 @@ def fit(frame: Any, config: DatasetConfig) -> Fitted:
     """Learn every fitted recipe from cleaned training rows (a Narwhals frame with `ROW` and `SCALED`)."""
     tables: dict[str, Table] = {}
     out_of_fold: dict[str, dict[int, Table]] = {}
+    unit = _unit(frame)
     for recipe in config.fitted:
         if isinstance(recipe, Frequency):
             tables[recipe.name] = _frequencies(frame, recipe)
         else:
-            tables[recipe.name], out_of_fold[recipe.name] = _target_means(frame, recipe)
+            tables[recipe.name], out_of_fold[recipe.name] = _target_means(frame, recipe, unit)
     return Fitted(tables, out_of_fold)
 
 
@@ -76,33 +77,46 @@ def _frequencies(frame: Any, recipe: Frequency) -> Table:
     return {"table": {row["key"]: float(row["n"]) for row in _rows(counts)}, "default": 0.0}
 
 
-def _target_means(frame: Any, recipe: TargetMean) -> tuple[Table, dict[int, Table]]:
+def _unit(frame: Any) -> float:
+    """Return the power of two of which targets are summed as whole numbers, without the sum leaving 64 bits.
+
+    Engines add in the order that threads happen to have. Whole numbers add up to the same sum in any order; floats
+    differ in the last bits. In a log price of a million rows the unit is 2e-12.
+    """
+    (row,) = _rows(frame.select(nw.col(SCALED).abs().max().alias("largest"), nw.len().alias("n")))
+    total = (row["largest"] or 1.0) * max(row["n"], 1)
+    return float(2.0 ** max(math.ceil(math.log2(total)) - 62, -60))
+
+
+def _target_means(frame: Any, recipe: TargetMean, unit: float) -> tuple[Table, dict[int, Table]]:
     sums = (
         frame.select(
-            category(recipe).alias("key"), (nw.col(ROW) % recipe.folds).alias("fold"), nw.col(SCALED).alias("target")
+            category(recipe).alias("key"),
+            (nw.col(ROW) % recipe.folds).alias("fold"),
+            (nw.col(SCALED) / unit).cast(nw.Int64).alias("units"),
         )
         .group_by("key", "fold")
-        .agg(nw.col("target").sum().alias("sum"), nw.len().alias("n"))
+        .agg(nw.col("units").sum(), nw.len().alias("n"))
     )
     rows = _rows(sums)
-    everything = _smoothed(rows, recipe.smoothing)
+    everything = _smoothed(rows, recipe.smoothing, unit)
     folds = {
-        fold: _smoothed([row for row in rows if row["fold"] != fold], recipe.smoothing)
+        fold: _smoothed([row for row in rows if row["fold"] != fold], recipe.smoothing, unit)
         for fold in sorted({row["fold"] for row in rows})
     }
     return everything, folds
 
 
-def _smoothed(rows: list[dict[str, Any]], smoothing: float) -> Table:
-    total, count = math.fsum(row["sum"] for row in rows), sum(row["n"] for row in rows)
-    prior = total / count if count else math.nan
-    sums: dict[str, float] = {}
+def _smoothed(rows: list[dict[str, Any]], smoothing: float, unit: float) -> Table:
+    total, count = sum(row["units"] for row in rows), sum(row["n"] for row in rows)
+    prior = total * unit / count if count else math.nan
+    units: dict[str, int] = {}
     counts: dict[str, int] = {}
     for row in rows:
         if row["key"] is not None:
-            sums[row["key"]] = sums.get(row["key"], 0.0) + row["sum"]
+            units[row["key"]] = units.get(row["key"], 0) + row["units"]
             counts[row["key"]] = counts.get(row["key"], 0) + row["n"]
-    table = {key: (sums[key] + smoothing * prior) / (counts[key] + smoothing) for key in sums}
+    table = {key: (units[key] * unit + smoothing * prior) / (counts[key] + smoothing) for key in units}
     return {"table": table, "default": prior}
 
 

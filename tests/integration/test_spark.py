@@ -102,7 +102,7 @@ def test_cleaning(config: DatasetConfig, to_spark: Spark, tables: Tables) -> Non
     frame = typed_housets(config, ROWS).with_columns(
         city_full=index.replace_strict(dict(enumerate(spellings)), default=pl.col("city_full"), return_dtype=pl.String)
     )
-    clean = same(frame, to_spark, lambda f: f.with_columns(cleaned(config, tables)))
+    clean = same(frame, to_spark, lambda f: f.with_columns(cleaned(config, tables, f.collect_schema().names())))
     assert clean["city_full"].head(3).to_list() == [
         "washington-arlington-alexandria",
         "boston-cambridge-newton",
@@ -129,17 +129,8 @@ def test_features_and_flags(config: DatasetConfig, to_spark: Spark, tables: Tabl
 def test_encoders_are_fitted_alike(config: DatasetConfig, to_spark: Spark) -> None:
     frame = numbered(config)
     on_polars = encoders.fit(nw.from_native(frame.lazy()), config)
-    on_spark = encoders.fit(nw.from_native(to_spark(frame)), config)
-    assert on_spark.tables["zipcode_freq"] == on_polars.tables["zipcode_freq"]
-    pairs = [(on_spark.tables[name], on_polars.tables[name]) for name in on_polars.out_of_fold]
-    for name, folds in on_polars.out_of_fold.items():
-        assert on_spark.out_of_fold[name].keys() == folds.keys()
-        pairs += [(on_spark.out_of_fold[name][fold], table) for fold, table in folds.items()]
-    assert len(pairs) == 2 * (1 + 5)
-    for made, wanted in pairs:
-        # The engines add the targets of a category in different orders.
-        assert made["default"] == pytest.approx(wanted["default"], rel=1e-14)
-        assert made["table"] == pytest.approx(wanted["table"], rel=1e-14)
+    assert encoders.fit(nw.from_native(to_spark(frame)), config) == on_polars
+    assert [len(folds) for folds in on_polars.out_of_fold.values()] == [5, 5]
 
 
 def test_training_rows_are_encoded_by_the_other_folds(config: DatasetConfig, to_spark: Spark) -> None:

@@ -75,6 +75,26 @@ def test_two_fits_of_the_same_rows_are_identical(config: DatasetConfig) -> None:
     assert fitted(frame, config) == fitted(frame, config)
 
 
+@pytest.mark.parametrize("transform", ["log", "none"])
+def test_the_order_in_which_an_engine_adds_rows_changes_no_bit(config: DatasetConfig, transform: str) -> None:
+    frame = clean_housets(config, rows=4000)
+    target = pl.col("price").log() if transform == "log" else pl.col("price") * 100
+    numbered = frame.with_columns(pl.int_range(pl.len()).alias(encoders.ROW), target.alias(encoders.SCALED))
+    fits = [
+        encoders.fit(nw.from_native(numbered.sample(fraction=1, shuffle=True, seed=seed)), config) for seed in range(3)
+    ]
+    assert fits[0] == fits[1] == fits[2]
+    assert fits[0].tables["city_target"]["default"] == pytest.approx(numbered[encoders.SCALED].mean(), rel=1e-11)
+
+
+@pytest.mark.parametrize("target", [0.0, 1e-12, -3.0, 1e30])
+def test_targets_of_any_size_have_their_mean(config: DatasetConfig, target: float) -> None:
+    frame = clean_housets(config, rows=100)
+    numbered = frame.with_columns(pl.int_range(pl.len()).alias(encoders.ROW), pl.lit(target).alias(encoders.SCALED))
+    table = encoders.fit(nw.from_native(numbered), config).tables["city_target"]
+    assert [table["default"], *table["table"].values()] == pytest.approx([target] * (1 + len(table["table"])), rel=1e-5)
+
+
 def test_the_metros_table_holds_thirty_places_under_tidied_names(config: DatasetConfig) -> None:
     table = encoders.lookup_table(config)["table"]
     assert len(table) == 30
