@@ -24,7 +24,7 @@ def tiny_config(model: dict[str, Any] | None = None, **sections: Any) -> Dataset
         "features": [{"recipe": "numbers", "columns": ["a", "b", "c"]}],
         "model": {
             "params": {"learning_rate": 0.3, "max_depth": 3, "subsample": 0.8},
-            "max_rounds": 40,
+            "max_rounds": 200,
             "early_stopping": {"rounds": 5, "months": 6},
             **(model or {}),
         },
