@@ -121,6 +121,14 @@ class EarlyStopping(_Section):
     months: int = Field(12, ge=1)
 
 
+class Trend(_Section):
+    """A ridge regression of the target on the logs of a few features, under the trees (inference_pipeline/trend.py)."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    ridge: float = Field(1.0, gt=0)
+    share: float = Field(0.5, ge=0, le=1, description="of the regression that is used; `trend_share` in tuning.space")
+
+
 class Model(_Section):
     """The family and its parameters; tuned parameters override them."""
 
@@ -128,6 +136,7 @@ class Model(_Section):
     params: dict[str, Any] = Field(default_factory=dict)
     max_rounds: int = Field(2000, ge=1)
     early_stopping: EarlyStopping = EarlyStopping()
+    trend: Trend | None = None
     seed: int = 42
 
 
@@ -236,6 +245,9 @@ class DatasetConfig(_Section):
                     raise ValueError(f"features: {recipe.recipe} uses {column!r}, which is the target or leaks it")
         names = self.feature_names
         twice = sorted({n for n in names if names.count(n) > 1} | (set(names) & set(self.meta_columns)))
+        for name in self.model.trend.columns if self.model.trend else ():
+            if name not in names:
+                raise ValueError(f"model.trend.columns: {name!r} is not a feature ({', '.join(names)})")
         if twice:
             raise ValueError(
                 f"features: name {twice[0]!r} is taken (features, keys, target and segments share a frame)"
@@ -246,6 +258,11 @@ class DatasetConfig(_Section):
     def feature_names(self) -> tuple[str, ...]:
         """Features in the order of the model's matrix."""
         return tuple(name for recipe in self.features for name in recipe.names)
+
+    @cached_property
+    def trend_columns(self) -> tuple[int, ...]:
+        """Positions of the trend's features in the model's matrix."""
+        return tuple(self.feature_names.index(name) for name in (self.model.trend.columns if self.model.trend else ()))
 
     @cached_property
     def fitted(self) -> tuple[Fitted, ...]:

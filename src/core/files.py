@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path, renamed to `path` when the block succeeds; on failure `path` is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)

@@ -8,7 +8,9 @@ def set_up_logging(level: str = "INFO") -> None:
     """Send log lines to standard error; standard output stays for results."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
-    logger = logging.getLogger("src")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level.upper())
-    logger.propagate = False
+    # A stage that is started as a script logs as `__main__`.
+    for name in ("src", "__main__"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level.upper())
+        logger.propagate = False

@@ -45,6 +45,16 @@ class Workspace:
         return self._folder("data") / "model"
 
     @property
+    def stages(self) -> Path:
+        """What each stage last ran on, so that an unchanged one can be skipped."""
+        return self._folder("data") / ".stages"
+
+    @property
+    def downloads(self) -> Path:
+        """Raw files that were fetched or simulated."""
+        return self._folder("data") / "downloads"
+
+    @property
     def reports(self) -> Path:
         return self._folder("reports")
 

@@ -16,7 +16,7 @@ import narwhals as nw
 import polars as pl
 
 from src.core.cli import add_output_dir, parser, read_dataset, read_settings, run_command
-from src.core.config import DatasetConfig, Settings
+from src.core.config import Column, DatasetConfig, Settings
 from src.core.errors import DataError
 from src.core.files import replacing, sha256, write_json
 from src.core.workspace import SPLITS, Workspace
@@ -95,8 +95,15 @@ def typed(frame: pl.DataFrame, config: DatasetConfig, where: str) -> pl.DataFram
             casts.append(text.str.head(10).str.to_date("%Y-%m-%d", strict=False))
     cast = frame.with_columns(casts)
     _check_values(frame, cast, config, where)
-    texts = [padded(n, c) for n, c in config.columns.items() if n in frame.columns and c.type == "text"]
-    return nw.from_native(cast).with_columns(texts).with_columns(known_values(config, cast.columns)).to_native()
+    texts = [_padded(cast[n], c) for n, c in config.columns.items() if n in frame.columns and c.type == "text"]
+    return nw.from_native(cast.with_columns(texts)).with_columns(known_values(config, cast.columns)).to_native()
+
+
+def _padded(texts: pl.Series, column: Column) -> pl.Series:
+    # A market has many rows and few names, so each name is padded once.
+    before = texts.unique().drop_nulls()
+    after = nw.from_native(before.to_frame()).select(padded(texts.name, column)).to_native().to_series()
+    return texts.replace_strict(before, after, default=None, return_dtype=pl.String)
 
 
 def _check_values(before: pl.DataFrame, after: pl.DataFrame, config: DatasetConfig, where: str) -> None:

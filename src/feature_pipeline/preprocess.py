@@ -34,7 +34,7 @@ class Cleaned:
 
 def clean(frame: pl.LazyFrame, config: DatasetConfig, tables: Tables) -> pl.LazyFrame:
     """Tidy names and join places; every row stays, in its order."""
-    return nw.from_native(frame).with_columns(cleaned(config, tables)).to_native()
+    return nw.from_native(frame).with_columns(cleaned(config, tables, frame.collect_schema().names())).to_native()
 
 
 def drop_training_rows(frame: pl.DataFrame, config: DatasetConfig) -> tuple[pl.DataFrame, dict[str, int]]:

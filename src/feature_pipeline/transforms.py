@@ -74,9 +74,9 @@ def tidy(text: str | None, column: Column) -> str | None:
     return column.renames.get(tidied_text, tidied_text)
 
 
-def cleaned(config: DatasetConfig, tables: Tables) -> list[nw.Expr]:
-    """Tidy the names and look up what is joined by them; every other column stays as it is."""
-    expressions = [tidied(name, column) for name, column in config.columns.items() if column.tidy]
+def cleaned(config: DatasetConfig, tables: Tables, names: Collection[str]) -> list[nw.Expr]:
+    """Tidy the columns of names, those of them that are there, and look up what is joined by them."""
+    expressions = [tidied(name, column) for name, column in config.columns.items() if column.tidy and name in names]
     if config.lookup:
         table = tables["lookup"]["table"]
         key = tidied(config.lookup.by, config.columns[config.lookup.by])

@@ -11,7 +11,11 @@ LARGEST = np.finfo(np.float32).max
 
 
 def contributions(
-    booster: xgb.Booster, X: NDArray[np.float32], estimate: NDArray[np.floating], transform: Transform
+    booster: xgb.Booster,
+    X: NDArray[np.float32],
+    estimate: NDArray[np.floating],
+    transform: Transform,
+    beside: NDArray[np.float64] | float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Split estimates into a base and one amount per feature, in the target's unit.
 
@@ -23,6 +27,7 @@ def contributions(
         X: features, shape (n, f), NaN where missing.
         estimate: what the model answered in the target's unit, shape (n,).
         transform: the scale on which the model learned.
+        beside: contributions on that scale of what the model adds to the trees, shape (n, f).
 
     Returns:
         `base`, shape (n,), and `amounts`, shape (n, f): base + amounts.sum(axis=1) = estimate to float64's rounding.
@@ -44,7 +49,7 @@ def contributions(
     shap = booster.predict(matrix, pred_contribs=True, validate_features=False)
     if shap.ndim != 2:
         raise BundleError(f"contributions need a model of one output, this one has {shap.shape[1]}")
-    return to_target_unit(shap[:, :-1], estimate, transform)
+    return to_target_unit(shap[:, :-1] + beside, estimate, transform)
 
 
 def to_target_unit(

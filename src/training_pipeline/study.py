@@ -80,6 +80,7 @@ def study_name(config: DatasetConfig, data: Matrix, months: np.ndarray, folds: l
     said = {
         "features": config.feature_names,
         "target": config.target.model_dump(),
+        "trend": config.model.trend.model_dump() if config.model.trend else None,
         "space": {name: spec.model_dump() for name, spec in config.tuning.space.items()},
         "metric": config.tuning.metric,
         "folds": [(f.first_judged, f.last_judged) for f in folds],

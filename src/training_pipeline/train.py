@@ -24,6 +24,7 @@ from src.core.files import read_json, replacing, sha256, write_json
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
+from src.inference_pipeline.trend import Trend
 from src.training_pipeline import tracking
 from src.training_pipeline import xgb as family
 from src.training_pipeline.folds import last_months, month_name, month_numbers
@@ -34,9 +35,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """A booster fitted on the whole of train, and how it came about; seconds are wall time."""
+    """A trend and a booster fitted on the whole of train, and how it came about; seconds are wall time."""
 
     booster: xgb.Booster
+    trend: Trend
     params: family.Params
     rounds: int
     stopped_at: int
@@ -59,20 +61,23 @@ def train(data: Matrix, config: DatasetConfig, params: family.Params) -> Trained
     months = month_numbers(data.meta[config.split.column])
     split = last_months(months, config.model.early_stopping.months)
     start = time.perf_counter()
-    fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params)
-    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, ref=fit_on)
+    trend = family.trend(data.X[split.fit], data.y[split.fit], config, params)
+    fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params, trend)
+    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend, ref=fit_on)
     with progress("early stopping", config.model.max_rounds, log_every=500) as advance:
         stop = family.fit_until_worse(params, fit_on, judge_on, config, advance)
-    estimates = family.predict(stop.booster, data.X[split.judge], config, stop.rounds)
+    estimates = family.predict(stop.booster, data.X[split.judge], config, trend, stop.rounds)
     if stop.rounds == config.model.max_rounds:
         logger.warning("still improving after %d rounds; raise model.max_rounds", stop.rounds)
     validation = metrics.scores(data.y[split.judge], estimates)
     del fit_on, judge_on
     stopped = time.perf_counter()
     rounds = round(stop.rounds * len(data.y) / len(split.fit))
-    booster = fit_all(data, config, params, rounds)
+    trend = family.trend(data.X, data.y, config, params)
+    booster = fit_all(data, config, params, trend, rounds)
     return Trained(
         booster,
+        trend,
         params,
         rounds,
         stop.rounds,
@@ -88,10 +93,10 @@ def train(data: Matrix, config: DatasetConfig, params: family.Params) -> Trained
     )
 
 
-def fit_all(data: Matrix, config: DatasetConfig, params: family.Params, rounds: int) -> xgb.Booster:
-    """Fit the whole of train with a known number of rounds."""
+def fit_all(data: Matrix, config: DatasetConfig, params: family.Params, trend: Trend, rounds: int) -> xgb.Booster:
+    """Fit the trees to the whole of train with a known number of rounds."""
     with progress("training", rounds, log_every=500) as advance:
-        return family.fit(params, family.matrix(data.X, data.y, config, params), rounds, advance)
+        return family.fit(params, family.matrix(data.X, data.y, config, params, trend), rounds, advance)
 
 
 def run(
@@ -174,6 +179,7 @@ def _summary(
         "stopped_at": trained.stopped_at,
         "seed": config.model.seed,
         "features": list(config.feature_names),
+        "trend": trained.trend.plain(),
         "rows": len(data.y),
         "months": trained.months,
         "validation": trained.validation,

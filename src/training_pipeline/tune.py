@@ -25,6 +25,7 @@ from src.core.files import write_json
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
+from src.inference_pipeline.trend import Trend
 from src.training_pipeline import study as searches
 from src.training_pipeline import tracking
 from src.training_pipeline import xgb as family
@@ -54,16 +55,21 @@ def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
     """
 
     @lru_cache(maxsize=len(folds))
-    def matrices(number: int, max_bin: int, nthread: int) -> tuple[xgboost.DMatrix, xgboost.DMatrix]:
-        fold, params = folds[number], {"max_bin": max_bin, "nthread": nthread}
-        fit_on = family.matrix(data.X[fold.fit], data.y[fold.fit], config, params)
-        return fit_on, family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, ref=fit_on)
+    def prepared(
+        number: int, max_bin: int, nthread: int, share: float
+    ) -> tuple[Trend, xgboost.DMatrix, xgboost.DMatrix]:
+        fold, params = folds[number], {"max_bin": max_bin, "nthread": nthread, family.TREND_SHARE: share}
+        trend = family.trend(data.X[fold.fit], data.y[fold.fit], config, params)
+        fit_on = family.matrix(data.X[fold.fit], data.y[fold.fit], config, params, trend)
+        judge_on = family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, trend, ref=fit_on)
+        return trend, fit_on, judge_on
 
     def judge(params: family.Params, number: int) -> Judged:
-        fit_on, judge_on = matrices(number, int(params.get("max_bin", 256)), params["nthread"])
+        share = float(params.get(family.TREND_SHARE, 0))
+        trend, fit_on, judge_on = prepared(number, int(params.get("max_bin", 256)), params["nthread"], share)
         stop = family.fit_until_worse(params, fit_on, judge_on, config)
         rows = folds[number].judge
-        estimates = family.predict(stop.booster, data.X[rows], config, stop.rounds)
+        estimates = family.predict(stop.booster, data.X[rows], config, trend, stop.rounds)
         return Judged(metrics.scores(data.y[rows], estimates)[config.tuning.metric], stop.rounds)
 
     return judge

@@ -1,7 +1,7 @@
 """The XGBoost family: parameters checked, rounds found, a booster fitted, estimates in the target's unit.
 
 Matrices are float32, shape (n, f), NaN = missing; targets are float64, shape (n,), in the target's unit. The booster
-learns on the target's scale.
+learns, on the target's scale, what a linear trend leaves.
 """
 
 import json
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from src.core import scale
 from src.core.config import DatasetConfig
 from src.core.errors import ConfigError, DataError
+from src.inference_pipeline.trend import Trend
 
 Features = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -24,6 +25,8 @@ Params = dict[str, Any]
 # Those whose output is the target on the model's scale, without a link function of their own.
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
 ROWS_WORTH_THREADS = 5_000
+# The one parameter that is not XGBoost's: how much of the linear trend lies under the trees.
+TREND_SHARE = "trend_share"
 OnRound = Callable[[int], None]
 
 
@@ -47,8 +50,10 @@ def threads_for(rows: int, wanted: int | None) -> int:
 
 def booster_params(config: DatasetConfig, tuned: Mapping[str, Any], threads: int) -> Params:
     """Put together what `xgb.train` gets: the config's parameters, then the tuned ones; `hist` unless they say else."""
-    own = {"objective": "reg:squarederror", "tree_method": "hist", **config.model.params, **tuned}
-    return {**own, "seed": config.model.seed, "nthread": threads, "verbosity": 1}
+    own = {"objective": "reg:squarederror", "tree_method": "hist", **config.model.params}
+    if config.model.trend:
+        own[TREND_SHARE] = config.model.trend.share
+    return {**own, **tuned, "seed": config.model.seed, "nthread": threads, "verbosity": 1}
 
 
 def check_params(params: Params) -> None:
@@ -79,7 +84,12 @@ def effective_params(params: Params, names: tuple[str, ...]) -> Params:
 def _probe(params: Params) -> xgb.Booster:
     # One round on four made-up rows costs a millisecond and has XGBoost itself judge the parameters.
     X = np.arange(4, dtype=np.float32).reshape(4, 1)
-    return xgb.train(params, xgb.QuantileDMatrix(X, label=np.arange(1, 5), max_bin=int(params.get("max_bin", 256))), 1)
+    data = xgb.QuantileDMatrix(X, label=np.arange(1, 5), max_bin=int(params.get("max_bin", 256)))
+    return xgb.train(_of_trees(params), data, 1)
+
+
+def _of_trees(params: Params) -> Params:
+    return {name: value for name, value in params.items() if name != TREND_SHARE}
 
 
 def _number(text: str | None) -> float | str | None:
@@ -104,11 +114,21 @@ def check_rows(X: Features, y: Array, config: DatasetConfig) -> None:
         raise DataError(f"train: feature {name!r} is infinite in {int(np.isinf(X).sum()):,} values; check its recipe")
 
 
-def matrix(X: Features, y: Array, config: DatasetConfig, params: Params, ref: xgb.DMatrix | None = None) -> xgb.DMatrix:
-    """Bin a matrix for training. `ref` gives a validation matrix the bins of the training one."""
+def trend(X: Features, y: Array, config: DatasetConfig, params: Params) -> Trend:
+    """Fit the linear part; without `model.trend` there is none."""
+    if config.model.trend is None:
+        return Trend.none()
+    z = scale.forward(config.target.transform, y)
+    return Trend.fit(X, z, config.trend_columns, config.model.trend.ridge, float(params[TREND_SHARE]))
+
+
+def matrix(
+    X: Features, y: Array, config: DatasetConfig, params: Params, under: Trend, ref: xgb.DMatrix | None = None
+) -> xgb.DMatrix:
+    """Bin a matrix whose label is what the trend leaves. `ref` gives a validation matrix the training one's bins."""
     return xgb.QuantileDMatrix(
         X,
-        label=scale.forward(config.target.transform, y),
+        label=scale.forward(config.target.transform, y) - under(X),
         feature_names=list(config.feature_names),
         max_bin=int(params.get("max_bin", 256)),
         nthread=params["nthread"] or None,
@@ -129,7 +149,7 @@ class _Rounds(xgb.callback.TrainingCallback):
 
 def fit(params: Params, data: xgb.DMatrix, rounds: int, on_round: OnRound | None = None) -> xgb.Booster:
     """Add `rounds` trees."""
-    return xgb.train(params, data, rounds, callbacks=[_Rounds(on_round)] if on_round else None)
+    return xgb.train(_of_trees(params), data, rounds, callbacks=[_Rounds(on_round)] if on_round else None)
 
 
 def fit_until_worse(
@@ -138,7 +158,7 @@ def fit_until_worse(
     """Add trees until the judged rows have not improved for `early_stopping.rounds`, at most `max_rounds`."""
     curve: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
-        {**params, "eval_metric": "rmse"},
+        {**_of_trees(params), "eval_metric": "rmse"},
         fit_on,
         config.model.max_rounds,
         evals=[(judge_on, "judge")],
@@ -150,7 +170,7 @@ def fit_until_worse(
     return EarlyStop(booster, booster.best_iteration + 1, {"judge_rmse": curve["judge"]["rmse"]})
 
 
-def predict(booster: xgb.Booster, X: Features, config: DatasetConfig, rounds: int = 0) -> Array:
-    """Estimate in the target's unit, shape (n,), from the first `rounds` trees (0: all of them)."""
+def predict(booster: xgb.Booster, X: Features, config: DatasetConfig, under: Trend, rounds: int = 0) -> Array:
+    """Estimate in the target's unit, shape (n,), from the trend and the first `rounds` trees (0: all of them)."""
     z = booster.inplace_predict(X, iteration_range=(0, rounds), validate_features=False)
-    return scale.inverse(config.target.transform, z)
+    return scale.inverse(config.target.transform, z + under(X))

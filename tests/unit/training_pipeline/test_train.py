@@ -12,6 +12,7 @@ import xgboost
 from src.core import metrics
 from src.core.config import Settings
 from src.core.errors import ConfigError, DataError
+from src.inference_pipeline.trend import Trend
 from src.training_pipeline import train, xgb
 from src.training_pipeline.folds import month_numbers
 from tests.markets import tiny_config, tiny_matrix, write_train
@@ -25,7 +26,7 @@ def test_training_learns_and_judges_months_that_it_did_not_fit() -> None:
     assert trained.validation["mape"] < 0.35
     assert trained.months == {"first": "2017-01", "first_judged": "2019-07", "last": "2019-12"}
     fresh = tiny_matrix(seed=2)
-    estimates = xgb.predict(trained.booster, fresh.X, tiny_config())
+    estimates = xgb.predict(trained.booster, fresh.X, tiny_config(), trained.trend)
     assert metrics.mape(fresh.y, estimates) < 0.35
 
 
@@ -35,16 +36,19 @@ def test_all_of_train_is_fitted_with_more_rounds_in_proportion() -> None:
     # 36 months, of which the last 6 only judge.
     assert trained.rounds == round(trained.stopped_at * 36 / 30)
     assert trained.booster.num_boosted_rounds() == trained.rounds
-    alone = xgb.fit(PARAMS, xgb.matrix(data.X, data.y, tiny_config(), PARAMS), trained.rounds)
+    alone = xgb.fit(PARAMS, xgb.matrix(data.X, data.y, tiny_config(), PARAMS, Trend.none()), trained.rounds)
     assert alone.save_raw() == trained.booster.save_raw()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_same_seed_and_data_give_the_same_bits(threads: int) -> None:
     data, params = tiny_matrix(per_month=100), {**PARAMS, "nthread": threads}
+    none = Trend.none()
     first, second = (train.train(data, tiny_config(), params).booster for _ in range(2))
     assert first.save_raw() == second.save_raw()
-    assert np.array_equal(xgb.predict(first, data.X, tiny_config()), xgb.predict(second, data.X, tiny_config()))
+    assert np.array_equal(
+        xgb.predict(first, data.X, tiny_config(), none), xgb.predict(second, data.X, tiny_config(), none)
+    )
 
 
 def test_another_seed_gives_another_model() -> None:
@@ -56,7 +60,7 @@ def test_another_seed_gives_another_model() -> None:
 def test_estimates_of_a_log_target_are_prices() -> None:
     data = tiny_matrix()
     trained = train.train(data, tiny_config(), PARAMS)
-    estimates = xgb.predict(trained.booster, data.X, tiny_config())
+    estimates = xgb.predict(trained.booster, data.X, tiny_config(), trained.trend)
     assert estimates.dtype == np.float64
     assert (estimates > 0).all()
     assert 0.8 < np.median(estimates / data.y) < 1.2

@@ -1,0 +1,223 @@
+"""From raw rows to prices: the one path of files, batches and requests."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+import xgboost
+from numpy.typing import NDArray
+
+from src.core import bundle, scale
+from src.core.config import DatasetConfig, parse_config
+from src.core.errors import BundleError, DataError, InvalidRowsError
+from src.core.plain_pickle import load_plain
+from src.feature_pipeline.feature_engineering import encode
+from src.feature_pipeline.load import typed
+from src.feature_pipeline.preprocess import clean
+from src.feature_pipeline.rows import Row, RowEncoder
+from src.feature_pipeline.transforms import Tables, require_columns, unknown_flags
+from src.inference_pipeline.contributions import contributions
+from src.inference_pipeline.trees import evaluator
+from src.inference_pipeline.trend import Trend
+
+logger = logging.getLogger(__name__)
+
+# Below this many rows plain Python beats building a frame (benchmarks/predictor.py).
+FEW_ROWS = 32
+# Golden answers are stored as decimal text and must come back to this relative precision on any machine.
+GOLDEN_TOLERANCE = 1e-6
+
+Array = NDArray[np.float64]
+Rows = pl.DataFrame | Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Prices of n rows, in their order and in the target's unit.
+
+    `estimate`: shape (n,). `lower`, `upper`: nominal level (for example 0.8) -> shape (n,).
+    `flags`: for each row what is unusual about it, joined by `;`, for example `unknown_zipcode`.
+    """
+
+    estimate: Array
+    lower: dict[float, Array]
+    upper: dict[float, Array]
+    flags: list[str]
+
+    def frame(self, target: str) -> pl.DataFrame:
+        """Return the columns that a predictions file adds, for example `predicted_price`, `lower_80`, ..., `flags`."""
+        bounds = {
+            f"{side}_{level * 100:g}": values[level]
+            for level in self.lower
+            for side, values in (("lower", self.lower), ("upper", self.upper))
+        }
+        return pl.DataFrame(
+            {f"predicted_{target}": self.estimate, **bounds, "flags": pl.Series(self.flags, dtype=pl.String)}
+        )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why each estimate is what it is: `base` shape (n,), `dollars` shape (n, f); base + sum = estimate."""
+
+    features: tuple[str, ...]
+    base: Array
+    dollars: Array
+
+    def top(self, row: int, count: int = 5) -> list[tuple[str, float]]:
+        """Return one row's largest contributions, in the target's unit, by size."""
+        order = np.argsort(-np.abs(self.dollars[row]), kind="stable")[:count]
+        return [(self.features[i], float(self.dollars[row, i])) for i in order]
+
+
+class Predictor:
+    """A model version in memory. Immutable once made, so threads share one."""
+
+    def __init__(
+        self,
+        config: DatasetConfig,
+        tables: Tables,
+        booster: xgboost.Booster,
+        intervals: Mapping[float, tuple[float, float]],
+        version: str,
+        trend: Trend,
+        probe: Sequence[Row] = (),
+    ) -> None:
+        """Put a model together.
+
+        Args:
+            config: the dataset.
+            tables: what `feature_engineering` fitted.
+            booster: the trees, on the scale of `config.target.transform`.
+            intervals: nominal level -> offsets of the lower and upper bound on the model's scale.
+            version: the model version's name.
+            trend: the linear part under the trees.
+            probe: raw rows on which the fast evaluator must agree with XGBoost; without, random features are used.
+        """
+        self.config = config
+        self.version = version
+        self._tables = tables
+        self._booster = booster
+        self._intervals = dict(intervals)
+        self._trend = trend
+        self._rows = RowEncoder(config, tables)
+        self._margin, self.evaluator = evaluator(booster, self._probe(probe))
+
+    def _probe(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        if rows:
+            return self._rows.encode(list(rows))[0]
+        random = np.random.default_rng(0).normal(size=(64, len(self.config.feature_names)))
+        return (random * np.exp(random * 4)).astype(np.float32)
+
+    @classmethod
+    def load(cls, folder: Path, public_key: str | None = None) -> "Predictor":
+        """Verify a bundle, load it, and make it reproduce its golden answers.
+
+        Raises:
+            BundleError: a file is altered, the signature or a package version is wrong, or an answer differs.
+        """
+        manifest = bundle.verify(folder, public_key=public_key)
+        config = parse_config((folder / "config.yaml").read_text(encoding="utf-8"), f"{folder}/config.yaml")
+        encoders = load_plain(folder / "encoders.pkl")
+        intervals = {float(level): (low, high) for level, (low, high) in encoders["intervals"].items()}
+        # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
+        booster = xgboost.Booster({"nthread": 1}, model_file=folder / "model.ubj")
+        golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
+        trend = Trend.of_plain(encoders["trend"])
+        made = cls(config, encoders["tables"], booster, intervals, manifest.version, trend, golden["rows"])
+        made.check_golden(golden)
+        return made
+
+    def check_golden(self, golden: Mapping[str, Any]) -> None:
+        """Reproduce the golden answers one by one and as a batch (BundleError names the first that differs)."""
+        rows, wanted = golden["rows"], np.array(golden["predictions"], dtype=np.float64)
+        for answers in (self.predict(rows).estimate, self.predict(self.to_frame(rows)).estimate):
+            wrong = ~np.isclose(answers, wanted, rtol=GOLDEN_TOLERANCE, atol=0)
+            if wrong.any():
+                first = int(np.argmax(wrong))
+                raise BundleError(
+                    f"version {self.version} does not reproduce its golden row {first}: "
+                    f"{answers[first]:,.2f} instead of {wanted[first]:,.2f}"
+                )
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        return self.config.feature_names
+
+    def predict(self, rows: Rows, threads: int = 1) -> Prediction:
+        """Price raw rows: n in, n out, same order, input untouched.
+
+        Args:
+            rows: a frame, or mappings from column to value; columns that the model does not use are ignored.
+            threads: of the tree evaluation. Small requests use one: waking a second costs more than it saves.
+
+        Raises:
+            InvalidRowsError: a value is missing, mistyped or infinite; names row, field and what is wrong.
+            DataError: a column is missing from the frame, or cannot be read as its type.
+        """
+        X, flags = self.encode(rows)
+        margin = self._margin(X, threads) + self._trend(X)
+        estimate = scale.inverse(self.config.target.transform, margin)
+        bounds = {level: (margin + low, margin + high) for level, (low, high) in self._intervals.items()}
+        transform = self.config.target.transform
+        return Prediction(
+            estimate,
+            {level: scale.inverse(transform, low) for level, (low, _) in bounds.items()},
+            {level: scale.inverse(transform, high) for level, (_, high) in bounds.items()},
+            flags,
+        )
+
+    def explain(self, rows: Rows) -> Explanation:
+        """Attribute each estimate to the features, in the target's unit (see `contributions`)."""
+        X, _ = self.encode(rows)
+        transform = self.config.target.transform
+        estimate = scale.inverse(transform, self._margin(X, 1) + self._trend(X))
+        base, dollars = contributions(self._booster, X, estimate, transform, self._trend.contributions(X))
+        return Explanation(self.features, base, dollars)
+
+    def encode(self, rows: Rows) -> tuple[NDArray[np.float32], list[str]]:
+        """Return the features, float32 of shape (n, f), and each row's flags; raises as `predict`."""
+        if isinstance(rows, pl.DataFrame):
+            return self._encode_frame(rows)
+        if len(rows) > FEW_ROWS:
+            try:
+                return self._encode_frame(self.to_frame(rows))
+            except (DataError, pl.exceptions.PolarsError, TypeError, KeyError, ValueError, OverflowError):
+                logger.debug("reading %d rows one by one, to name every problem", len(rows))
+        return self._rows.encode(list(rows))
+
+    def to_frame(self, rows: Sequence[Row]) -> pl.DataFrame:
+        """Make a frame of mappings, strictly: a mistyped value or missing field raises."""
+        columns = {name: [row[name] for row in rows] for name in self.config.raw_inputs}
+        kinds = {"number": pl.Float64, "text": pl.String, "date": None}
+        return pl.DataFrame(
+            [pl.Series(name, values, dtype=kinds[self.config.columns[name].type]) for name, values in columns.items()]
+        )
+
+    def _encode_frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], list[str]]:
+        wanted = self.config.raw_inputs
+        require_columns(frame.columns, list(wanted), "the input")
+        rows = typed(frame.select(wanted), self.config, "the input")
+        self._check_required(rows)
+        ready = clean(rows.lazy(), self.config, self._tables)
+        encoded = encode(ready, self.config, self._tables)
+        flags = nw.from_native(ready).select(unknown_flags(self.config, self._tables)).to_native()
+        X, flagged = pl.collect_all([encoded, flags])
+        return X.to_numpy(order="c"), flagged.to_series().to_list()
+
+    def _check_required(self, frame: pl.DataFrame) -> None:
+        problems = [
+            (row, name, "is required and has no value")
+            for name in frame.columns
+            if self.config.columns[name].required and frame[name].null_count()
+            for row in frame[name].is_null().arg_true()
+        ]
+        if problems:
+            raise InvalidRowsError(sorted(problems))
