@@ -1,11 +1,17 @@
 """Fixtures that several test modules share."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from src import pipeline
 from src.core.config import PROJECT, DatasetConfig, Settings, load_config
+from src.core.store import Store, open_store
+from src.core.workspace import Workspace
+from src.inference_pipeline.inference import current_predictor
+from src.inference_pipeline.predictor import Predictor
 
 SHARED = Path(os.environ.get("SHARED_DATA", PROJECT.parent / "shared" / "data"))
 
@@ -29,3 +35,24 @@ def real_housets() -> Path:
     if not path.is_file():
         pytest.skip(f"no real HouseTS rows at {path}")
     return path
+
+
+@dataclass(frozen=True)
+class Published:
+    """A small simulated market taken through every stage, once for all tests; read it, never write to it."""
+
+    settings: Settings
+    space: Workspace
+    store: Store
+    predictor: Predictor
+
+
+@pytest.fixture(scope="session")
+def published(config: DatasetConfig, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    root = tmp_path_factory.mktemp("published")
+    made = Settings(workspace=root, data_root=root / "market", threads=1)
+    space = Workspace.of(config.name, made)
+    store = open_store(None, made, space.store)
+    stages = pipeline.stages_of(config, made, store, "simulate:zips=60,months=142,seed=3", trials=2)
+    pipeline.run_stages(stages, config, space.stages)
+    return Published(made, space, store, current_predictor(store, config.name, made))

@@ -1,0 +1,137 @@
+"""Stage: price every month of a file, one predictions file a month: preds_YYYY_MM.parquet.
+
+A file holds the keys, the region, the estimate with its intervals and flags, the actual where it is known, and the
+model's version. Running a month again replaces its file whole. A month that fails does not stop the others.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from src.core.cli import add_input, add_output_dir, add_store, parser, read_dataset, read_settings, run_command
+from src.core.config import DatasetConfig, Settings
+from src.core.errors import ConfigError, HousecastError
+from src.core.store import Store, open_store
+from src.core.workspace import Workspace
+from src.feature_pipeline.transforms import require_columns
+from src.inference_pipeline.inference import bulk_threads, current_predictor, price, read_rows, write_rows
+from src.inference_pipeline.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Month:
+    """What became of one month: `error` is empty when its file was written."""
+
+    month: str
+    rows: int
+    path: Path | None
+    error: str = ""
+
+
+def months_of(frame: pl.DataFrame, config: DatasetConfig) -> dict[str, pl.DataFrame]:
+    """Cut rows by calendar month, `YYYY-MM` -> rows, in time order; rows without a date under `undated`."""
+    require_columns(frame.columns, [config.split.column], "the input")
+    text = frame[config.split.column].cast(pl.String).str.head(10)
+    month = text.str.to_date("%Y-%m-%d", strict=False).dt.strftime("%Y-%m").fill_null("undated")
+    parts = frame.with_columns(month.alias("__month")).partition_by("__month", as_dict=True, include_key=False)
+    return {str(key[0]): part for key, part in sorted(parts.items())}
+
+
+def predict_month(rows: pl.DataFrame, predictor: Predictor, threads: int) -> pl.DataFrame:
+    """Price one month's rows and keep what a reader of predictions needs."""
+    config = predictor.config
+    target = config.target.column
+    priced = price(rows, predictor, threads)
+    context = [name for name in dict.fromkeys((*config.keys, config.split.column, config.region)) if name]
+    added = priced.columns[priced.columns.index(f"predicted_{target}") :]
+    actual = pl.col(target).cast(pl.Float64, strict=False) if target in rows.columns else pl.lit(None, pl.Float64)
+    return priced.select(
+        *context, *added, actual.alias(f"actual_{target}"), pl.lit(predictor.version).alias("model_version")
+    )
+
+
+def _run_month(
+    month: str, rows: pl.DataFrame | None, predictor: Predictor, output_dir: Path, suffix: str, threads: int
+) -> Month:
+    if rows is None:
+        return Month(month, 0, None, "no data for this month")
+    if month == "undated":
+        return Month(month, rows.height, None, f"no readable {predictor.config.split.column}")
+    path = output_dir / f"preds_{month.replace('-', '_')}{suffix}"
+    try:
+        write_rows(predict_month(rows, predictor, threads), path)
+    except (HousecastError, OSError) as error:
+        return Month(month, rows.height, None, str(error))
+    return Month(month, rows.height, path)
+
+
+def run(
+    config: DatasetConfig,
+    input_path: Path,
+    output_dir: Path,
+    store: Store,
+    settings: Settings,
+    months: Sequence[str] = (),
+    suffix: str = ".parquet",
+) -> list[Month]:
+    """Price the given months (`YYYY-MM`), or all that the input has.
+
+    Raises:
+        HousecastError: a month failed or has no data; raised after the others have run, and names each.
+    """
+    predictor = current_predictor(store, config.name, settings)
+    parts = months_of(read_rows(input_path, config), config)
+    done = []
+    for month in months or parts:
+        result = _run_month(month, parts.get(month), predictor, output_dir, suffix, bulk_threads(settings))
+        if result.error:
+            logger.error("%s: %s", month, result.error)
+        else:
+            logger.info("%s: %s rows -> %s", month, f"{result.rows:,}", result.path)
+        done.append(result)
+    failed = [result for result in done if result.error]
+    if failed or not done:
+        reasons = "; ".join(f"{result.month}: {result.error}" for result in failed) or f"{input_path} has no rows"
+        raise HousecastError(f"{len(failed)} of {len(done)} months failed: {reasons}")
+    return done
+
+
+def _month(text: str) -> str:
+    year, _, month = text.partition("-")
+    if not (len(year) == 4 and year.isdigit() and month.isdigit() and 1 <= int(month) <= 12):
+        raise ConfigError(f"--month {text!r}: write it as 2022-01")
+    return f"{year}-{int(month):02}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    args_parser = parser(__doc__.splitlines()[0])
+    add_input(args_parser, "CSV or Parquet with the rows of one or more months; the raw holdout if not given")
+    add_output_dir(args_parser, "folder of the predictions; the workspace's predictions if not given")
+    args_parser.add_argument(
+        "--month", action="append", default=[], help="YYYY-MM, repeatable; every month if not given"
+    )
+    args_parser.add_argument("--csv", action="store_true", help="write CSV instead of Parquet")
+    add_store(args_parser)
+    args = args_parser.parse_args(argv)
+    settings = read_settings()
+    config = read_dataset(args, settings)
+    workspace = Workspace.of(config.name, settings)
+    run(
+        config,
+        args.input or workspace.raw / "holdout.parquet",
+        args.output_dir or workspace.predictions,
+        open_store(args.store, settings, workspace.store),
+        settings,
+        [_month(text) for text in args.month],
+        ".csv" if args.csv else ".parquet",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

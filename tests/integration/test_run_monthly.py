@@ -1,0 +1,92 @@
+"""One predictions file a month, whole or not at all."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from src.batch import run_monthly
+from src.core.cli import run_command
+from tests.conftest import Published
+
+
+def arguments(published: Published, source: Path, output: Path, *more: str) -> list[str]:
+    return ["--input", str(source), "--output-dir", str(output), "--store", str(published.space.store), *more]
+
+
+def test_every_month_has_a_file_with_keys_prices_and_actuals(published: Published, tmp_path: Path) -> None:
+    source = published.space.raw / "holdout.parquet"
+    assert run_command(run_monthly.main, arguments(published, source, tmp_path)) == 0
+    raw = pl.read_parquet(source)
+    months = raw["date"].dt.strftime("%Y_%m").unique()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"preds_{month}.parquet" for month in months)
+    written = pl.concat([pl.read_parquet(path) for path in sorted(tmp_path.iterdir())])
+    assert written.columns == [
+        *("zipcode", "date", "city_full", "predicted_price", "lower_80", "upper_80", "lower_95", "upper_95", "flags"),
+        *("actual_price", "model_version"),
+    ]
+    assert written.height == raw.height
+    assert sorted(written["actual_price"].to_list()) == sorted(raw["price"].to_list())
+    pointer = published.store.current("housets")
+    assert pointer is not None
+    assert written["model_version"].unique().to_list() == [pointer.version]
+
+
+def test_running_a_month_again_replaces_its_file_with_the_same(published: Published, tmp_path: Path) -> None:
+    source = published.space.raw / "holdout.csv"
+    path = tmp_path / "preds_2022_03.csv"
+    assert run_command(run_monthly.main, arguments(published, source, tmp_path, "--month", "2022-3", "--csv")) == 0
+    first = path.read_bytes()
+    assert run_command(run_monthly.main, arguments(published, source, tmp_path, "--month", "2022-03", "--csv")) == 0
+    assert path.read_bytes() == first
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_without_an_actual_are_priced(published: Published, tmp_path: Path) -> None:
+    pl.read_parquet(published.space.raw / "holdout.parquet").drop("price").write_parquet(tmp_path / "new.parquet")
+    out = tmp_path / "out"
+    assert run_command(run_monthly.main, arguments(published, tmp_path / "new.parquet", out)) == 0
+    written = pl.read_parquet(out / "preds_2022_01.parquet")
+    assert written["actual_price"].null_count() == written.height > 0
+
+
+def test_a_month_that_fails_stops_no_other_and_fails_the_command(
+    published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = pl.read_csv(published.space.raw / "holdout.csv", infer_schema=False)
+    bad = pl.col("date").str.starts_with("2022-02")
+    broken = raw.with_columns(pl.when(bad).then(pl.lit("many")).otherwise(pl.col("inventory")).alias("inventory"))
+    broken.write_csv(tmp_path / "broken.csv")
+    out = tmp_path / "out"
+    assert run_command(run_monthly.main, arguments(published, tmp_path / "broken.csv", out)) == 1
+    err = capsys.readouterr().err
+    assert "error: 1 of 24 months failed: 2022-02: " in err
+    assert "column inventory" in err
+    assert len(list(out.iterdir())) == 23
+    assert not (out / "preds_2022_02.parquet").exists()
+
+
+def test_a_month_without_data_says_so(published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = published.space.raw / "holdout.parquet"
+    asked = arguments(published, source, tmp_path, "--month", "2031-05", "--month", "2022-01")
+    assert run_command(run_monthly.main, asked) == 1
+    assert "2031-05: no data for this month" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["preds_2022_01.parquet"]
+
+
+def test_rows_without_a_readable_date_are_reported(
+    published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = pl.read_csv(published.space.raw / "holdout.csv", infer_schema=False)
+    first = pl.int_range(pl.len()) == 0
+    raw.with_columns(pl.when(first).then(pl.lit("soon")).otherwise(pl.col("date")).alias("date")).write_csv(
+        tmp_path / "x.csv"
+    )
+    assert run_command(run_monthly.main, arguments(published, tmp_path / "x.csv", tmp_path / "out")) == 1
+    assert "undated: no readable date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("month", ["2022", "2022-13", "January", "22-01"])
+def test_a_month_is_written_as_year_and_month(month: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(run_monthly.main, ["--month", month]) == 2
+    assert f"--month '{month}': write it as 2022-01" in capsys.readouterr().err
