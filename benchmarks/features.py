@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
-from benchmarks import pandas_features
 from benchmarks.measure import Measured, compare, table, times_slower
 
 OURS = "housecast"
@@ -36,6 +36,19 @@ def ours(source: Path, folder: Path) -> None:
     load.run(config, str(source), Settings(workspace=folder), folder / "raw")
     preprocess.run(config, folder / "raw", folder / "processed")
     feature_engineering.run(config, folder / "processed", folder / "features")
+
+
+def pandas_in_memory(source: Path, folder: Path, engine: Literal["c", "pyarrow"] = "c") -> None:
+    # Imported here, so that only the processes that use pandas pay for it.
+    from benchmarks import pandas_features
+
+    pandas_features.in_memory(source, folder, engine)
+
+
+def pandas_through_csv(source: Path, folder: Path) -> None:
+    from benchmarks import pandas_features
+
+    pandas_features.through_csv(source, folder)
 
 
 def simulate(path: Path, zips: int, months: int) -> None:
@@ -93,9 +106,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             simulate(source, args.zips, args.months)
         ways = {
             OURS: partial(ours, source, folder / "ours"),
-            ONE_PROCESS: partial(pandas_features.in_memory, source, folder / "one"),
-            PYARROW: partial(pandas_features.in_memory, source, folder / "pyarrow", "pyarrow"),
-            STAGES: partial(pandas_features.through_csv, source, folder / "stages"),
+            ONE_PROCESS: partial(pandas_in_memory, source, folder / "one"),
+            PYARROW: partial(pandas_in_memory, source, folder / "pyarrow", "pyarrow"),
+            STAGES: partial(pandas_through_csv, source, folder / "stages"),
         }
         found = compare(ways, args.runs)
         compare_results(folder)
