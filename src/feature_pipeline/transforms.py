@@ -75,9 +75,9 @@ def tidy(text: str | None, column: Column) -> str | None:
 
 
 def cleaned(config: DatasetConfig, tables: Tables, names: Collection[str]) -> list[nw.Expr]:
-    """Tidy the columns of names, those of them that are there, and look up what is joined by them."""
+    """Tidy those of the columns that `names` holds, and look up what is joined by one of them."""
     expressions = [tidied(name, column) for name, column in config.columns.items() if column.tidy and name in names]
-    if config.lookup:
+    if config.lookup and config.lookup.by in names:
         table = tables["lookup"]["table"]
         key = tidied(config.lookup.by, config.columns[config.lookup.by])
         if not config.columns[config.lookup.by].tidy:
