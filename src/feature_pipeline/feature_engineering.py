@@ -58,7 +58,7 @@ def encode(frame: pl.LazyFrame, config: DatasetConfig, tables: Tables) -> pl.Laz
 
 def _encode_split(
     frame: pl.DataFrame, config: DatasetConfig, fitted: encoders.Fitted, *, training: bool
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
     instead = {
         recipe.name: encoders.out_of_fold(recipe, fitted.out_of_fold[recipe.name])
         for recipe in config.fitted
@@ -67,17 +67,18 @@ def _encode_split(
     numbered = frame.lazy().with_columns(pl.int_range(pl.len()).alias(encoders.ROW))
     wanted = features(config, fitted.tables, instead)
     meta = [nw.col(name) for name in config.meta_columns]
-    return nw.from_native(numbered).select(*meta, *wanted).to_native().collect()
+    return nw.from_native(numbered).select(*meta, *wanted).to_native()
 
 
 def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, int]:
     """Fit on train, encode every split; returns rows by split. On an error no split is replaced."""
-    clean = {split: scan_split(input_dir, split).collect() for split in SPLITS}
+    clean = dict(zip(SPLITS, pl.collect_all([scan_split(input_dir, split) for split in SPLITS]), strict=True))
     fitted = fit(clean["train"], config)
     tables = dict(fitted.tables)
     if config.lookup:
         tables["lookup"] = encoders.lookup_table(config)
-    encoded = {split: _encode_split(frame, config, fitted, training=split == "train") for split, frame in clean.items()}
+    lazy = [_encode_split(clean[split], config, fitted, training=split == "train") for split in SPLITS]
+    encoded = dict(zip(SPLITS, pl.collect_all(lazy), strict=True))
     rows = {split: frame.height for split, frame in encoded.items()}
     write_splits(
         output_dir,

@@ -105,8 +105,8 @@ def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, C
     tables: Tables = {"lookup": encoders.lookup_table(config)} if config.lookup else {}
     frames: dict[str, pl.DataFrame] = {}
     report: dict[str, Cleaned] = {}
-    for split in SPLITS:
-        frame = clean(load.scan_split(input_dir, split), config, tables).collect()
+    cleaned_splits = pl.collect_all([clean(load.scan_split(input_dir, split), config, tables) for split in SPLITS])
+    for split, frame in zip(SPLITS, cleaned_splits, strict=True):
         unmatched, examples = _check_lookup(frame, config, split)
         rows_in = frame.height
         frame, dropped = drop_training_rows(frame, config) if split == "train" else (frame, {})
