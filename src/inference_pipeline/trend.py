@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Features = NDArray[np.float32]
 
+TAILS = (0.005, 0.995)
+
 
 @dataclass(frozen=True)
 class Trend:
     """A fitted trend. For feature `columns[j]` with value x: `weights[j] * log(x)`, or `absent[j]` without a value.
 
-    x is brought into `low[j]..high[j]`, the range of training, so an absurd value cannot carry the price away.
+    x is brought into `low[j]..high[j]`, the range of training, so that an absurd value cannot carry a price away.
     `means[j]` is the term's mean in training, from which contributions are counted.
     """
 
@@ -45,8 +47,9 @@ class Trend:
             return cls.none()
         values = X[:, columns].astype(np.float64)
         known = values > 0
-        low, high = _range(values, known)
-        logs = np.log(np.clip(np.where(known, values, 1.0), low, high))
+        # Winsorised for the fit only: a few absurd values would bend it for all.
+        logs = np.log(np.clip(np.where(known, values, 1.0), *_range(values, known, TAILS)))
+        low, high = _range(values, known, (0.0, 1.0))
         count = np.maximum(known.sum(axis=0), 1)
         centre = np.where(known, logs, 0.0).sum(axis=0) / count
         design = np.hstack([np.where(known, logs - centre, 0.0), ~known])
@@ -56,7 +59,8 @@ class Trend:
         weights, absent = solved[: len(columns)], solved[len(columns) :]
         # sum of weights * (log x - centre) is sum of weights * log x less a constant, which the intercept takes.
         shift = weights * centre
-        terms = np.where(known, logs * weights, absent + shift)
+        applied = np.log(np.clip(np.where(known, values, 1.0), low, high))
+        terms = np.where(known, applied * weights, absent + shift)
         return cls(
             tuple(int(c) for c in columns),
             _floats(weights),
@@ -102,11 +106,10 @@ class Trend:
         return cls(**fields)
 
 
-def _range(values: Array, known: NDArray[np.bool_]) -> tuple[Array, Array]:
-    low = np.where(known, values, np.inf).min(axis=0, initial=np.inf)
-    high = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)
-    nothing = low > high
-    return np.where(nothing, 1.0, low), np.where(nothing, 1.0, high)
+def _range(values: Array, known: NDArray[np.bool_], ends: tuple[float, float]) -> tuple[Array, Array]:
+    """Return two quantiles of each column's known values; 1 where it has none."""
+    found = [np.quantile(v[k], ends) if k.any() else np.ones(2) for v, k in zip(values.T, known.T, strict=True)]
+    return np.array([low for low, _ in found]), np.array([high for _, high in found])
 
 
 def _floats(values: Array) -> tuple[float, ...]:

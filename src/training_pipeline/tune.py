@@ -1,7 +1,7 @@
 """Stage: search for better parameters inside train, judged by rolling origins. Eval and holdout are never read.
 
 Reads `features/train.parquet`; writes `params.json` (the best) and `study.db`, from which a stopped search resumes.
-The first trial is the config's own parameters, so the best is never worse than they are on the folds.
+The first trial is the config's own parameters, and they stay unless the best is better by more than the folds differ.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import optuna
 import xgboost
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.core import metrics
 from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
@@ -143,11 +143,15 @@ def _written(value: float | None, config: DatasetConfig) -> str:
 def outcome(study: optuna.Study, config: DatasetConfig, run_id: str | None) -> dict[str, Any]:
     """Sum up a study as `params.json`: the best parameters, their value, the default's, and how many were judged."""
     best, default, judged = study.best_trial, searches.default_trial(study), searches.finished(study)
+    if default and not _clearly_better(best, default):
+        logger.info("trial %d is better by less than the folds differ: the config's own parameters stay", best.number)
+        best = default
     return {
         "params": best.params,
         "metric": config.tuning.metric,
         "value": best.value,
         "baseline": default.value if default else None,
+        "best": study.best_value,
         "folds": best.user_attrs["folds"],
         "rounds": best.user_attrs["rounds"],
         "trials": len(judged),
@@ -155,6 +159,17 @@ def outcome(study: optuna.Study, config: DatasetConfig, run_id: str | None) -> d
         "study": study.study_name,
         "run_id": run_id,
     }
+
+
+def _clearly_better(best: FrozenTrial, default: FrozenTrial) -> bool:
+    """Apply the one-standard-error rule (Breiman et al. 1984) to the folds' paired differences.
+
+    On few rows the best of many trials is mostly the luckiest, and does worse than the default on rows to come.
+    """
+    gains = np.array(default.user_attrs["folds"]) - np.array(best.user_attrs["folds"])
+    if len(gains) < 2:
+        return bool(gains.mean() > 0)
+    return bool(gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 def draw(study: optuna.Study, folder: Path, metric: str) -> list[Path]:

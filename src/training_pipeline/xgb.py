@@ -32,7 +32,7 @@ OnRound = Callable[[int], None]
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """The rounds that early stopping chose, and RMSE on the target's scale after each round."""
+    """The rounds that early stopping chose, and MAE on the target's scale after each round."""
 
     booster: xgb.Booster
     rounds: int
@@ -158,7 +158,7 @@ def fit_until_worse(
     """Add trees until the judged rows have not improved for `early_stopping.rounds`, at most `max_rounds`."""
     curve: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
-        {**_of_trees(params), "eval_metric": "rmse"},
+        {**_of_trees(params), "eval_metric": "mae"},
         fit_on,
         config.model.max_rounds,
         evals=[(judge_on, "judge")],
@@ -167,7 +167,7 @@ def fit_until_worse(
         verbose_eval=False,
         callbacks=[_Rounds(on_round)] if on_round else None,
     )
-    return EarlyStop(booster, booster.best_iteration + 1, {"judge_rmse": curve["judge"]["rmse"]})
+    return EarlyStop(booster, booster.best_iteration + 1, {"judge_mae": curve["judge"]["mae"]})
 
 
 def predict(booster: xgb.Booster, X: Features, config: DatasetConfig, under: Trend, rounds: int = 0) -> Array:

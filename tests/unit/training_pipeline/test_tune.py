@@ -188,3 +188,15 @@ def test_a_damaged_study_is_named(tmp_path: Path) -> None:
 def test_a_number_of_trials_below_one_is_refused(trials: str) -> None:
     with pytest.raises(ConfigError, match="--trials must be at least 1"):
         tune.main(["--trials", trials])
+
+
+@pytest.mark.parametrize(
+    ("best", "clear"),
+    [([0.10, 0.10, 0.10], False), ([0.09, 0.11, 0.099], False), ([0.095, 0.096, 0.094], True)],
+)
+def test_the_configs_own_parameters_stay_unless_the_gain_is_larger_than_its_error(
+    best: list[float], clear: bool
+) -> None:
+    default = optuna.trial.create_trial(value=0.1, user_attrs={"folds": [0.1, 0.1, 0.1]})
+    other = optuna.trial.create_trial(value=float(np.mean(best)), user_attrs={"folds": best})
+    assert tune._clearly_better(other, default) is clear
