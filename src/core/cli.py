@@ -1,6 +1,8 @@
 """What every stage's command line shares: the common flags, and errors turned into exit codes."""
 
 import argparse
+import getpass
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +16,17 @@ from src.core.log import set_up_logging
 EXIT_CODES = "exit codes: 0 done, 1 a gate, check or job failed, 2 the input or configuration is wrong"
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Show defaults, but not `None`, of which the help itself says what it stands for; keep the epilog's lines."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default not in (None, False, []) else action.help
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """Make a parser with `--dataset`; stages add the flags that they need."""
     made = argparse.ArgumentParser(
-        description=description, epilog=EXIT_CODES, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description, epilog=f"{_environment()}\n\n{EXIT_CODES}", formatter_class=HelpFormatter
     )
     made.add_argument(
         "--dataset",
@@ -25,6 +34,11 @@ def parser(description: str) -> argparse.ArgumentParser:
         help="name of a configs/*.yaml or path of a YAML file; DEFAULT_DATASET if not given",
     )
     return made
+
+
+def _environment() -> str:
+    fields = Settings.model_fields.items()
+    return "\n".join(["environment:", *(f"  {name.upper():<21} {field.description}" for name, field in fields)])
 
 
 def add_input(made: argparse.ArgumentParser, text: str) -> None:
@@ -56,6 +70,15 @@ def read_settings() -> Settings:
 def read_dataset(args: argparse.Namespace, settings: Settings) -> DatasetConfig:
     """Read the config that `--dataset` names, or the default one."""
     return load_config(args.dataset or settings.default_dataset)
+
+
+def user_name() -> str:
+    """Name who started the command, for the history of a store and the record of runs."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # In a container the user may have no name.
+        return f"uid {os.getuid()}"
 
 
 def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:

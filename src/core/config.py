@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     bundle_public_key: str | None = Field(None, description="Ed25519 public key in hex; bundles must then be signed")
     bundle_private_key: str | None = Field(None, description="Ed25519 private key in hex; publishing then signs")
     threads: int | None = Field(None, ge=1, description="threads of training and bulk scoring; all cores if unset")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
+        "INFO", description="how much is logged"
+    )
 
 
 class _Section(BaseModel):
@@ -305,7 +307,11 @@ def load_config(dataset: str, folder: Path | None = None) -> DatasetConfig:
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise ConfigError(f"no dataset {dataset!r}: {path} does not exist. Datasets: {there}")
-    return parse_config(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    return parse_config(text, str(path))
 
 
 def parse_config(text: str, where: str) -> DatasetConfig:

@@ -12,5 +12,5 @@ def set_up_logging(level: str = "INFO") -> None:
     for name in ("src", "__main__"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
-        logger.setLevel(level.upper())
+        logger.setLevel(level)
         logger.propagate = False

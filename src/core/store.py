@@ -4,9 +4,7 @@ Layout: `models/<dataset>/<version>/...`, written once, and `models/<dataset>/cu
 """
 
 import argparse
-import getpass
 import json
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -106,9 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _show(store, dataset, version, as_json=args.json)
         return
     if args.command == "promote":
-        moved = store.promote(dataset, args.version, by=_user(), why=args.why)
+        moved = store.promote(dataset, args.version, by=cli.user_name(), why=args.why)
     else:
-        moved = store.rollback(dataset, to=version, by=_user(), why=args.why)
+        moved = store.rollback(dataset, to=version, by=cli.user_name(), why=args.why)
     Console(soft_wrap=True).print(Text(f"{dataset}: {moved.version} is current in {store}"))
 
 
@@ -138,14 +136,6 @@ def _typed_version(store: Store, dataset: str, version: str | None) -> str | Non
         if check_version(version) not in whole:
             raise ConfigError(str(unknown(dataset, version, whole)))
     return version
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # In a container the user may have no name.
-        return f"uid {os.getuid()}"
 
 
 def _list(store: Store, datasets: Sequence[str], *, as_json: bool) -> None:

@@ -1,6 +1,5 @@
 """From a candidate to a version in the store: assemble the bundle, prove that it serves what was evaluated, publish."""
 
-import getpass
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import polars as pl
 import yaml
 
 from src.core import bundle, metrics
+from src.core.cli import user_name
 from src.core.config import PROJECT, DatasetConfig, Settings, parse_config
 from src.core.errors import ConfigError, GateError, HousecastError
 from src.core.files import write_json
@@ -151,7 +151,7 @@ def promote(store: Store, config: DatasetConfig, version: str, verdict: Verdict,
     """
     if verdict.passed:
         why = f"gate passed: {len(verdict.lines)} lines"
-        store.promote(config.name, version, by=getpass.getuser(), why=why, expected=expected)
+        store.promote(config.name, version, by=user_name(), why=why, expected=expected)
     return verdict.passed
 
 

@@ -5,7 +5,6 @@ started in that folder looks. A tracking server that fails costs the record and 
 server and the cause, and later calls of that run do nothing.
 """
 
-import getpass
 import logging
 import os
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from src.core.bundle import git_commit
+from src.core.cli import user_name
 from src.core.config import PROJECT, DatasetConfig, Settings
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _open(config: DatasetConfig, settings: Settings, name: str, run_id: str | No
             client.update_run(run_id, "RUNNING")
             return Run(client, uri, run_id)
         tags = {
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": user_name(),
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": Path(sys.argv[0]).name,
             "mlflow.source.git.commit": git_commit(PROJECT),

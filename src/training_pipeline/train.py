@@ -19,7 +19,7 @@ import xgboost as xgb
 from src.core import metrics
 from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
-from src.core.errors import ConfigError
+from src.core.errors import ConfigError, DataError
 from src.core.files import read_json, replacing, sha256, write_json
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering
@@ -142,10 +142,8 @@ def read_params(path: Path, *, required: bool = False) -> dict[str, Any]:
         found = read_json(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; run tune first, or leave out --params") from error
-    except ValueError as error:
-        raise ConfigError(
-            f"{path} is not JSON ({error}); run tune again, or remove it to use the config's own"
-        ) from error
+    except DataError as error:
+        raise ConfigError(f"{error}; or remove it to use the config's own parameters") from error
     if not isinstance(found, dict) or not isinstance(found.get("params"), dict):
         raise ConfigError(f'{path} must hold {{"params": {{name: value}}}}; run tune again')
     return found

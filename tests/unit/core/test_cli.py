@@ -81,3 +81,28 @@ def test_the_dataset_is_the_flag_or_the_default(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DEFAULT_DATASET", "nothing")
     with pytest.raises(ConfigError, match="no dataset 'nothing'"):
         cli.read_dataset(made.parse_args([]), cli.read_settings())
+
+
+def test_a_wrong_log_level_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "chatty")
+    assert cli.run_command(lambda _: None) == 2
+    assert "LOG_LEVEL" in capsys.readouterr().err
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    assert cli.run_command(lambda _: None) == 0
+
+
+def test_help_names_the_environment_and_no_empty_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parser("x").parse_args(["--help"])
+    shown = capsys.readouterr().out
+    for variable in ("DATA_ROOT", "WORKSPACE", "MODEL_STORE", "MLFLOW_TRACKING_URI", "THREADS"):
+        assert variable in shown
+    assert "default: None" not in shown
+
+
+def test_a_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert cli.user_name().startswith("uid ")

@@ -88,3 +88,9 @@ def test_the_digest_is_of_the_content_not_of_its_layout() -> None:
 def test_the_config_that_a_bundle_keeps_reads_back_equal(config: DatasetConfig) -> None:
     copied = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     assert parse_config(copied, "bundle").digest == config.digest
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"x\.yaml is not UTF-8"):
+        load_config(str(tmp_path / "x.yaml"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core.errors import DataError
 from src.core.files import read_json, replacing, sha256, write_json
 
 
@@ -48,3 +49,9 @@ def test_json_comes_back_and_nan_is_refused(tmp_path: Path) -> None:
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"mape": 0.1')
+    with pytest.raises(DataError, match=r"x\.json is not JSON"):
+        read_json(tmp_path / "x.json")
