@@ -7,7 +7,6 @@ process of its own, and the ways take turns.
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from benchmarks.measure import Measured, compare, table, times_slower
+from benchmarks.measure import Measured, compare, judge, table, times_slower
+from src.core.cli import run_command
+from src.core.errors import GateError
 
 OURS = "housecast"
 ONE_PROCESS = "pandas"
@@ -67,7 +68,7 @@ def compare_results(folder: Path) -> None:
         for way in ("one", "pyarrow"):
             other = pl.read_parquet(folder / way / f"{name}.parquet")
             if made.columns != other.columns or made.height != other.height:
-                sys.exit(f"{name}: {way} has other rows or columns than ours")
+                raise GateError(f"{name}: {way} has other rows or columns than ours")
             for column, kind in made.schema.items():
                 mine, theirs = made[column], other[column].cast(kind)
                 same = (
@@ -76,10 +77,10 @@ def compare_results(folder: Path) -> None:
                     else mine.equals(theirs)
                 )
                 if not same:
-                    sys.exit(f"{name}: {column} of {way} differs from ours")
+                    raise GateError(f"{name}: {column} of {way} differs from ours")
 
 
-def verdicts(found: dict[str, list[Measured]]) -> list[str]:
+def verdicts(found: dict[str, list[Measured]]) -> list[tuple[str, bool]]:
     """Say of each promise whether this run kept it."""
     seconds = statistics.median(run.seconds for run in found[OURS])
     peak, pandas_peak = (statistics.median(run.peak_mb for run in found[way]) for way in (OURS, ONE_PROCESS))
@@ -91,7 +92,7 @@ def verdicts(found: dict[str, list[Measured]]) -> list[str]:
     for way, least in SLOWER.items():
         times = times_slower(found, way, OURS)
         checks.append((f"{way}: at least {least:g} times slower: {times:.1f}", times >= least))
-    return [f"{'kept  ' if kept else 'MISSED'} {promise}" for promise, kept in checks]
+    return checks
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         compare_results(folder)
     title = f"{args.input or f'{args.zips * args.months:,} rows'}: CSV to features, median of {args.runs}"
     console.print(table(title, found, OURS))
-    if not args.smoke:
-        console.print("\n".join(verdicts(found)))
+    judge(verdicts(found), smoke=args.smoke)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -132,4 +132,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main))

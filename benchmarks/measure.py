@@ -1,21 +1,26 @@
-"""Time work in processes of its own, several ways in turn, and print medians beside each other."""
+"""What the benchmarks share: work timed in processes of its own, medians beside each other, promises kept or missed."""
 
+import math
 import os
 import platform
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+from src.core.errors import GateError
+
+T = TypeVar("T")
 Work = Callable[[], Any]
 
 
@@ -32,10 +37,34 @@ class Measured(NamedTuple):
 
 def measure(work: Work) -> Measured:
     """Run picklable work in a fresh process; starting Python and importing count."""
-    start = time.perf_counter()
+    seconds, (cpu_seconds, peak) = timed(lambda: alone(_run, work))
+    return Measured(seconds, cpu_seconds, peak)
+
+
+def alone(work: Callable[..., T], *args: object) -> T:
+    """Run picklable work in a fresh process, so that its peak memory and its settings are its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        cpu_seconds, peak = pool.submit(_run, work).result()
-    return Measured(time.perf_counter() - start, cpu_seconds, peak)
+        return pool.submit(work, *args).result()
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the wall time of a call, in seconds, and what it returned."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+@contextmanager
+def polars_threads(count: int) -> Iterator[None]:
+    """Have processes that start in this block use so many threads in Polars, which reads it once, on import."""
+    name, before = "POLARS_MAX_THREADS", os.environ.get("POLARS_MAX_THREADS")
+    os.environ[name] = str(count)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _run(work: Work) -> tuple[float, float]:
@@ -52,6 +81,15 @@ def peak_mb() -> float:
         return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def resident_mb(pid: int) -> float:
+    """Return what a running process occupies now, in MB (10^6 bytes); NaN where the system does not say it in /proc."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.is_file():
+        return math.nan
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def compare(ways: Mapping[str, Work], runs: int) -> dict[str, list[Measured]]:
@@ -86,6 +124,20 @@ def table(title: str, found: Mapping[str, list[Measured]], reference: str) -> Ta
     return made
 
 
+def judge(checks: Sequence[tuple[str, bool]], *, smoke: bool) -> None:
+    """Say of each promise whether this run kept it; small data prove nothing.
+
+    Raises:
+        GateError: a promise was missed.
+    """
+    if smoke:
+        return
+    print("\n".join(f"{'kept  ' if kept else 'MISSED'} {promise}" for promise, kept in checks))
+    missed = sum(not kept for _, kept in checks)
+    if missed:
+        raise GateError(f"{missed} of {len(checks)} promises missed on this machine; is it busy?")
+
+
 def machine() -> str:
     """Name what the figures were measured on."""
     model = platform.processor() or platform.machine()
@@ -93,5 +145,9 @@ def machine() -> str:
     if cpuinfo.is_file():
         lines = cpuinfo.read_text().splitlines()
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "pandas", "numpy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "pandas", "numpy", _xgboost()))
     return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {packages}"
+
+
+def _xgboost() -> str:
+    return "xgboost" if sys.platform == "darwin" else "xgboost-cpu"

@@ -1,6 +1,6 @@
 """The feature pipeline once more, in pandas: the yardstick of `benchmarks.features`. It shares the config."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,8 @@ import pandas as pd
 from src.core.config import PROJECT, DatasetConfig, load_config
 from src.core.recipes import DateParts, Frequency, Numbers, Ratio, TargetMean
 from src.core.workspace import SPLITS
-from src.feature_pipeline.transforms import LARGEST, tidy
+from src.feature_pipeline.rows import Row
+from src.feature_pipeline.transforms import LARGEST, Tables, tidy
 
 Splits = dict[str, pd.DataFrame]
 Engine = Literal["c", "pyarrow"]
@@ -78,6 +79,34 @@ def clean(splits: Splits, config: DatasetConfig) -> Splits:
     for limited, limit in config.rows.max.items():
         train = train[~(train[limited] > limit)]
     return cleaned | {"train": train.reset_index(drop=True)}
+
+
+def serving(config: DatasetConfig, tables: Tables) -> Callable[[Sequence[Row]], pd.DataFrame]:
+    """Return the function that makes the features of a request's raw rows, from what training fitted."""
+    assert config.lookup
+    column = config.columns["city_full"]
+    metros = pd.DataFrame.from_dict(tables["lookup"]["table"], orient="index", columns=list(config.lookup.add))
+    fitted = {r.name: (pd.Series(tables[r.name]["table"]), tables[r.name]["default"]) for r in config.fitted}
+
+    def features(rows: Sequence[Row]) -> pd.DataFrame:
+        frame = pd.DataFrame(rows)
+        frame["date"] = pd.to_datetime(frame["date"])
+        frame["zipcode"] = frame["zipcode"].astype(str).str.zfill(5)
+        frame["city_full"] = [tidy(name, column) for name in frame["city_full"]]
+        for rule in config.missing:
+            columns = list(rule.columns)
+            frame[columns] = frame[columns].astype(np.float64).replace(rule.code, np.nan)
+        frame = frame.join(metros, on="city_full")
+        made: dict[str, pd.Series] = {}
+        for recipe in config.features:
+            if isinstance(recipe, Frequency | TargetMean):
+                table, default = fitted[recipe.name]
+                made[recipe.name] = _key(recipe, frame).map(table).fillna(default)
+            else:
+                made |= _row_wise(recipe, frame)
+        return pd.DataFrame(made).astype(np.float32)
+
+    return features
 
 
 def encode(splits: Splits, config: DatasetConfig) -> Splits:

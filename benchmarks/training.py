@@ -1,118 +1,134 @@
-"""Training time beside bare `xgboost.train` on the same matrix: same parameters, same rounds, same threads.
-
-    python benchmarks/training.py [--features data/features] [--rounds 500] [--repeats 5]
+"""Measure training beside bare `xgboost.train` on the same matrix: same parameters, same rounds, same threads.
 
 Ours: checks, the linear trend, binning and fitting of the whole of train. Bare: `DMatrix` and `xgboost.train`, given
-the same label. They take turns, and the medians are compared. Early stopping, which finds the rounds and which bare
-training does not do, is timed apart. Peak memory is that of a process which reads the matrix and fits. Exits with 1
-above `--limit`. On busy cores use `--threads 1`: several threads wait for each other there, in both.
+the same label. They take turns in one process. Early stopping, which finds the rounds and which bare training does not
+do, is timed apart. Peak memory is that of a process which reads the matrix and fits a few rounds. On busy cores use
+`--threads 1`: several threads wait for each other there, in both.
 """
 
 import argparse
-import json
-import resource
 import statistics
-import subprocess
-import sys
-import time
+import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import xgboost as xgb
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.market import MONTHS, settings_in, to_features
+from benchmarks.measure import alone, judge, machine, peak_mb, timed
 from src.core import scale
-from src.core.cli import read_settings
+from src.core.cli import run_command
 from src.core.config import DatasetConfig, load_config
-from src.core.workspace import Workspace
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.training_pipeline import train
 from src.training_pipeline import xgb as family
 from src.training_pipeline.folds import last_months, month_numbers
 
+# What the project promises: wall time in that of bare training.
+LIMIT = 1.15
+OURS, BARE = "housecast", "bare xgboost.train"
+PEAK_ROUNDS = 20
+
 
 def ours(data: Matrix, config: DatasetConfig, params: family.Params, rounds: int) -> float:
-    start = time.perf_counter()
-    family.check_params(params)
-    family.check_rows(data.X, data.y, config)
-    train.fit_all(data, config, params, family.trend(data.X, data.y, config, params), rounds)
-    return time.perf_counter() - start
+    def fit() -> xgb.Booster:
+        family.check_params(params)
+        family.check_rows(data.X, data.y, config)
+        return train.fit_all(data, config, params, family.trend(data.X, data.y, config, params), rounds)
+
+    return timed(fit)[0]
 
 
 def bare(data: Matrix, config: DatasetConfig, params: family.Params, rounds: int) -> float:
     trend = family.trend(data.X, data.y, config, params)
     label = scale.forward(config.target.transform, data.y) - trend(data.X)
     plain = {name: value for name, value in params.items() if name != family.TREND_SHARE}
-    start = time.perf_counter()
-    xgb.train(plain, xgb.DMatrix(data.X, label=label), rounds)
-    return time.perf_counter() - start
+    return timed(lambda: xgb.train(plain, xgb.DMatrix(data.X, label=label), rounds))[0]
 
 
-def stopping(data: Matrix, config: DatasetConfig, params: family.Params) -> tuple[float, int]:
-    start = time.perf_counter()
+FITS = {OURS: ours, BARE: bare}
+
+
+def stopping(data: Matrix, config: DatasetConfig, params: family.Params) -> int:
+    """Find the rounds as training does."""
     split = last_months(month_numbers(data.meta[config.split.column]), config.model.early_stopping.months)
     trend = family.trend(data.X[split.fit], data.y[split.fit], config, params)
     fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params, trend)
     judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend, ref=fit_on)
-    rounds = family.fit_until_worse(params, fit_on, judge_on, config).rounds
-    return time.perf_counter() - start, rounds
+    return family.fit_until_worse(params, fit_on, judge_on, config).rounds
 
 
-FITS = {"ours": ours, "bare": bare}
+def peak_of(way: str, path: Path, config: DatasetConfig, params: family.Params) -> float:
+    """Fit a few rounds and return the process's peak memory in MB; runs in a process of its own."""
+    FITS[way](read_matrix(path, config), config, params, PEAK_ROUNDS)
+    return peak_mb()
 
 
-def peak_mb(which: str, args: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--only", which, "--features", str(args.features), "--dataset", args.dataset]
-    done = subprocess.run(
-        [*command, "--rounds", "20", "--threads", str(args.threads)], capture_output=True, text=True, check=True
-    )
-    return float(done.stdout.splitlines()[-1])
-
-
-def only(which: str, data: Matrix, config: DatasetConfig, params: family.Params, rounds: int) -> None:
-    FITS[which](data, config, params, rounds)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def main() -> int:
-    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    flags.add_argument("--dataset", default="housets")
-    flags.add_argument("--features", type=Path, help="folder of the features (the workspace's if not given)")
-    flags.add_argument("--rounds", type=int, default=500)
-    flags.add_argument("--repeats", type=int, default=5)
-    flags.add_argument("--threads", type=int, default=0, help="0: all cores")
-    flags.add_argument("--limit", type=float, default=1.15)
-    flags.add_argument("--only", choices=sorted(FITS), help=argparse.SUPPRESS)
-    args = flags.parse_args()
-    config = load_config(args.dataset)
-    args.features = args.features or Workspace.of(config.name, read_settings()).features
-    data = read_matrix(args.features / "train.parquet", config)
-    params = family.booster_params(config, {}, args.threads)
-    if args.only:
-        only(args.only, data, config, params, args.rounds)
-        return 0
-    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the benchmark from the command line."""
+    args = _arguments(argv)
+    config = load_config("housets")
+    with tempfile.TemporaryDirectory(prefix="housecast-") as name:
+        path = args.features and args.features / "train.parquet"
+        if path is None:
+            source = f"simulate:zips={args.zips},months={MONTHS},seed=7"
+            path = to_features(config, settings_in(Path(name)), source).features / "train.parquet"
+        data = read_matrix(path, config)
+        params = family.booster_params(config, {}, args.threads)
+        measured = peak_of if args.smoke else partial(alone, peak_of)
+        peaks = {way: measured(way, path, config, params) for way in FITS}
     bare(data, config, params, 5)
-    for _ in range(args.repeats):
-        for name, fit in FITS.items():
-            seconds[name].append(fit(data, config, params, args.rounds))
-    stop_seconds, stop_rounds = stopping(data, config, params)
-    ours_s, bare_s = (statistics.median(seconds[name]) for name in ("ours", "bare"))
-    result = {
-        "rows": len(data.y),
-        "features": len(config.feature_names),
-        "rounds": args.rounds,
-        "threads": args.threads,
-        "ours_s": round(ours_s, 2),
-        "bare_s": round(bare_s, 2),
-        "ratio": round(ours_s / bare_s, 3),
-        "limit": args.limit,
-        "early_stopping_s": round(stop_seconds, 2),
-        "early_stopping_rounds": stop_rounds,
-        "ours_peak_mb": round(peak_mb("ours", args)),
-        "bare_peak_mb": round(peak_mb("bare", args)),
-    }
-    print(json.dumps(result, indent=2))
-    return int(result["ratio"] > args.limit)
+    seconds: dict[str, list[float]] = {way: [] for way in FITS}
+    for _ in range(args.runs):
+        for way, fit in FITS.items():
+            seconds[way].append(fit(data, config, params, args.rounds))
+    stop_seconds, stop_rounds = timed(lambda: stopping(data, config, params))
+    Console(width=max(Console().width, 120)).print(_table(seconds, peaks, len(data.y), args))
+    print(f"early stopping, apart: {stop_rounds} rounds in {stop_seconds:.1f} s")
+    ratio = slower(seconds)
+    judge([(f"at most {LIMIT:g} times the wall time of bare XGBoost: {ratio:.2f}", ratio <= LIMIT)], smoke=args.smoke)
+
+
+def slower(seconds: dict[str, list[float]]) -> float:
+    """Return our time in that of bare training: the median of the ratios run by run."""
+    return statistics.median(mine / theirs for mine, theirs in zip(seconds[OURS], seconds[BARE], strict=True))
+
+
+def _table(seconds: dict[str, list[float]], peaks: dict[str, float], rows: int, args: argparse.Namespace) -> Table:
+    threads = args.threads or "all"
+    made = Table(
+        title=f"training on {rows:,} rows, {args.rounds} rounds, {threads} threads, XGBoost {xgb.__version__}, "
+        f"median of {args.runs}",
+        caption=machine(),
+        title_justify="left",
+        caption_justify="left",
+    )
+    made.add_column("way")
+    for heading in ("wall, s", "of bare", "peak, MB"):
+        made.add_column(heading, justify="right")
+    for way, runs in seconds.items():
+        ratio = slower(seconds) if way == OURS else 1.0
+        spread = f"{statistics.median(runs):.2f} ({min(runs):.2f} to {max(runs):.2f})"
+        made.add_row(way, spread, f"{ratio:.2f}x", f"{peaks[way]:,.0f}")
+    return made
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--features", type=Path, help="folder of features; those of a simulated market if not given")
+    made.add_argument("--zips", type=int, default=1500, help="ZIP codes of the simulated market")
+    made.add_argument("--rounds", type=int, default=500)
+    made.add_argument("--runs", type=int, default=5)
+    made.add_argument("--threads", type=int, default=0, help="0: all cores")
+    made.add_argument("--smoke", action="store_true", help="seconds on small data: proves only that it runs")
+    args = made.parse_args(argv)
+    if args.smoke:
+        args.zips, args.rounds, args.runs = 30, 20, 1
+    return args
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(main))

@@ -1,30 +1,27 @@
 """Compare the compiled trees with XGBoost: rows/s in bulk, microseconds for one row, peak memory.
 
 Each run of each way has a process of its own, and the ways take turns; a cell is the median of the runs.
-`python benchmarks/trees.py`; `--smoke` takes seconds and proves only that it runs.
+`--smoke` takes seconds and proves only that it runs.
 """
 
 import argparse
-import resource
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost as xgb
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measure import alone, machine, peak_mb, timed
+from src.core.cli import run_command
+from src.core.errors import GateError
 from src.inference_pipeline.trees import Floats, Trees
 
-T = TypeVar("T")
 # How one way makes its matrix, and how it evaluates one.
 Way = tuple[Callable[[Floats], Any], Callable[[Any], Floats]]
 
@@ -40,6 +37,7 @@ class Measured(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Run the benchmark from the command line."""
     args = read_arguments(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -47,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         found: dict[str, list[Measured]] = {way: [] for way in WAYS}
         for _ in range(args.runs):
             for way in WAYS:
-                found[way].append(alone(measure, way, folder, args.threads, args.calls))
+                run = measure if args.smoke else partial(alone, measure)
+                found[way].append(run(way, folder, args.threads, args.calls))
     if len({run.margins for runs in found.values() for run in runs}) > 1:
-        sys.exit("the ways do not agree to the last bit")
+        raise GateError("the compiled trees do not agree with XGBoost to the last bit")
     print_table(found, args)
 
 
@@ -68,12 +67,6 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.smoke:
         args.rows, args.rounds, args.depth, args.runs, args.calls = 2_000, 10, 4, 1, 20
     return args
-
-
-def alone(work: Callable[..., T], *args: object) -> T:
-    """Run work in a fresh process, so that the peak memory measured in it is its own."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(work, *args).result()
 
 
 def make_model(folder: Path, args: argparse.Namespace) -> None:
@@ -101,14 +94,7 @@ def measure(way: str, folder: Path, threads: int, calls: int) -> Measured:
 
     rows = [X[i : i + 1].copy() for i in range(min(calls, len(X)))]
     one_row = statistics.median([timed(partial(answer, row))[0] for row in rows])
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return Measured(prepare_seconds, len(X) / bulk_seconds, one_row * 1e6, kilobytes / 1024, margins.tobytes())
-
-
-def timed(work: Callable[[], T]) -> tuple[float, T]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
+    return Measured(prepare_seconds, len(X) / bulk_seconds, one_row * 1e6, peak_mb(), margins.tobytes())
 
 
 def xgboost_predict(booster: xgb.Booster, threads: int) -> Way:
@@ -138,7 +124,7 @@ def print_table(found: dict[str, list[Measured]], args: argparse.Namespace) -> N
         title=f"{args.rounds} trees of depth {args.depth}, {args.rows:,} rows x {args.features} features, "
         f"{args.missing:.0%} missing, {args.threads} thread(s), XGBoost {xgb.__version__}, median of {args.runs}",
         caption="Equal to the last bit. Bulk: the matrix is made before the clock starts; one row: in its time. "
-        "Peak memory: the process with libraries, model and rows.",
+        f"Peak memory: the process with libraries, model and rows. {machine()}",
     )
     middle = {
         way: [statistics.median(values) for values in zip(*(run[:4] for run in runs), strict=True)]
@@ -152,4 +138,4 @@ def print_table(found: dict[str, list[Measured]], args: argparse.Namespace) -> N
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main))
