@@ -1,8 +1,9 @@
 """Stage: a raw source to typed train, eval and holdout splits.
 
-Writes `raw/{train,eval,holdout}.parquet` (with --csv also `.csv`) and `load.json`: the source, its SHA-256, rows.
+Writes `raw/{train,eval,holdout}.parquet` (also as `.csv`) and `load.json`: the source, its SHA-256, rows.
 """
 
+import argparse
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -88,6 +89,8 @@ def typed(frame: pl.DataFrame, config: DatasetConfig, where: str) -> pl.DataFram
     casts = []
     for name, kind in frame.schema.items():
         column = config.columns[name]
+        if kind.is_nested():
+            raise DataError(f"{where}: column {name}: holds {kind}, not {column.type}")
         if column.type == "number" and kind != pl.Float64:
             casts.append(pl.col(name).cast(pl.Float64, strict=False))
         elif column.type == "date" and kind != pl.Date:
@@ -111,9 +114,10 @@ def _check_values(before: pl.DataFrame, after: pl.DataFrame, config: DatasetConf
         kind = config.columns[name].type
         if after.schema[name] == before.schema[name] and kind != "number":
             continue
-        wrong = after[name].abs() > LARGEST if kind == "number" else after[name].is_null()
-        if after.schema[name] != before.schema[name]:
-            wrong = after[name].is_null() & before[name].is_not_null()
+        wrong = after[name].is_null() & before[name].is_not_null()
+        if kind == "number" and (large := after[name].abs() > LARGEST).any():
+            # Polars has NaN above every number, and here it is a missing value.
+            wrong = wrong | (large & after[name].is_not_nan())
         if wrong.any():
             examples = ", ".join(map(repr, before[name].filter(wrong).head(3)))
             asked = "a date like 2021-05-31" if kind == "date" else "a finite number"
@@ -160,6 +164,8 @@ def run(
 ) -> Loaded:
     """Load a source into splits; on an error no split is replaced.
 
+    Without `csv`, the CSV splits of an earlier load are removed, as they are of other rows.
+
     Raises:
         ConfigError: no such source.
         DataError: the source cannot be read, lacks a column, or leaves a split empty.
@@ -178,6 +184,8 @@ def run(
             splits={name: part.height for name, part in parts.items()},
         )
     write_splits(output_dir, parts, record="load.json", content=asdict(loaded), csv=csv)
+    for name in () if csv else parts:
+        (output_dir / f"{name}.csv").unlink(missing_ok=True)
     return loaded
 
 
@@ -216,7 +224,12 @@ def scan_split(folder: Path, split_name: str) -> pl.LazyFrame:
     path = folder / f"{split_name}.parquet"
     if not path.is_file():
         raise DataError(f"{path} does not exist; run the stage before this one, or `python -m src.pipeline`")
-    return pl.scan_parquet(path)
+    frame = pl.scan_parquet(path, glob=False)
+    try:
+        frame.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} is damaged ({error}); run the stage that writes it again") from error
+    return frame
 
 
 def ensure(config: DatasetConfig, workspace: Workspace, settings: Settings) -> None:
@@ -235,7 +248,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "simulate:zips=400,months=142,seed=7; the config's own source if not given",
     )
     add_output_dir(args_parser, "folder of the raw splits; the workspace's data/raw if not given")
-    args_parser.add_argument("--csv", action="store_true", help="write the splits as CSV too")
+    args_parser.add_argument(
+        "--csv", action=argparse.BooleanOptionalAction, default=True, help="write the splits as CSV too"
+    )
     args = args_parser.parse_args(argv)
     settings = read_settings()
     config = read_dataset(args, settings)

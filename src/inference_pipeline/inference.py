@@ -49,13 +49,15 @@ def read_rows(path: Path, config: DatasetConfig) -> pl.DataFrame:
         raise DataError(f"no such file: {path}")
     with readable(path) as file:
         try:
-            if file.is_dir() or file.suffix == ".parquet":
-                frame = pl.read_parquet(file / "**/*.parquet" if file.is_dir() else file)
+            # Never as a pattern: a path may hold brackets or stars.
+            if file.is_dir() or file.suffix.lower() == ".parquet":
+                files = sorted(file.rglob("*.parquet")) if file.is_dir() else [file]
+                frame = pl.scan_parquet(files, glob=False).collect()
             else:
-                frame = pl.read_csv(file, infer_schema=False, null_values=NULLS)
+                frame = pl.read_csv(file, infer_schema=False, null_values=NULLS, glob=False)
+            return frame.rename(config.source.rename, strict=False)
         except pl.exceptions.PolarsError as error:
             raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
-    return frame.rename(config.source.rename, strict=False)
 
 
 def write_rows(frame: pl.DataFrame, path: Path) -> None:

@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 from src.core.cli import run_command
+from src.core.config import load_config
+from src.core.errors import DataError
 from src.inference_pipeline import inference
 from tests.conftest import Published
 
@@ -84,3 +86,29 @@ def test_bad_input_ends_with_code_2_one_line_and_the_old_output(
 def test_an_empty_store_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(inference.main, ["--store", str(tmp_path), "--output", str(tmp_path / "o.csv")]) == 1
     assert "run `python -m src.pipeline --dataset housets`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["holdout[1].csv", "holdout*.parquet", "HOLDOUT.PARQUET", "folder[1]/a.parquet"])
+def test_a_path_is_never_a_pattern(published: Published, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((published.space.raw / f"holdout{path.suffix.lower()}").read_bytes())
+    source = path.parent if "/" in name else path
+    assert run_command(inference.main, arguments(published, source, tmp_path / "out.parquet")) == 0
+    assert (
+        pl.read_parquet(tmp_path / "out.parquet").height
+        == pl.read_parquet(published.space.raw / "holdout.parquet").height
+    )
+
+
+def test_a_frame_may_write_missing_as_nan(published: Published) -> None:
+    rows = pl.read_parquet(published.space.raw / "holdout.parquet").head(50)
+    numbers = [name for name, kind in rows.schema.items() if kind == pl.Float64]
+    said = published.predictor.predict(rows.with_columns(pl.col(numbers).fill_null(float("nan"))))
+    assert said.estimate.tolist() == published.predictor.predict(rows).estimate.tolist()
+
+
+def test_a_file_with_both_names_of_a_column_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "both.csv").write_text("metro,city_full\nA,B\n")
+    with pytest.raises(DataError, match="city_full"):
+        inference.read_rows(tmp_path / "both.csv", load_config("dc_house"))

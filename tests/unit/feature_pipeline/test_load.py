@@ -175,3 +175,43 @@ def test_the_command_ends_with_code_2_and_one_line(
     assert capsys.readouterr().err.strip() == f"error: no such file or folder: {tmp_path / 'nowhere.csv'}"
     assert run_command(load.main, ["--dataset", "atlantis"]) == 2
     assert "no dataset 'atlantis'" in capsys.readouterr().err
+
+
+def test_nan_is_missing_and_an_infinity_of_any_width_is_refused(config: DatasetConfig, tmp_path: Path) -> None:
+    frame, path = housets_frame(rows=20, traps=False), tmp_path / "market.parquet"
+    first = pl.int_range(pl.len()) == 0
+
+    def put(value: float, kind: type[pl.DataType]) -> None:
+        days = pl.when(first).then(value).otherwise(pl.col("median_dom")).cast(kind).alias("median_dom")
+        frame.with_columns(days).write_parquet(path)
+
+    put(float("nan"), pl.Float64)
+    assert load.read(path, config)["median_dom"].is_null().arg_true().to_list() == [0]
+    for kind in (pl.Float64, pl.Float32, pl.String):
+        put(float("inf"), kind)
+        with pytest.raises(DataError, match="median_dom: 1 values are not a finite number"):
+            load.read(path, config)
+
+
+def test_a_column_of_lists_is_refused(config: DatasetConfig, tmp_path: Path) -> None:
+    for name in ("zipcode", "median_dom"):
+        housets_frame(rows=20).with_columns(pl.lit([1]).alias(name)).write_parquet(tmp_path / "market.parquet")
+        with pytest.raises(DataError, match=rf"column {name}: holds List"):
+            load.read(tmp_path / "market.parquet", config)
+
+
+def test_csv_splits_never_outlive_the_parquet_ones(config: DatasetConfig, settings: Settings, csv: Path) -> None:
+    out = settings.workspace / "raw"
+    load.run(config, str(csv), settings, out, csv=True)
+    assert (out / "holdout.csv").is_file()
+    load.run(config, str(csv), settings, out)
+    assert not list(out.glob("*.csv"))
+
+
+def test_a_damaged_split_is_named(config: DatasetConfig, settings: Settings, csv: Path) -> None:
+    out = settings.workspace / "raw"
+    load.run(config, str(csv), settings, out)
+    path = out / "eval.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"eval\.parquet is damaged"):
+        load.scan_split(out, "eval")
