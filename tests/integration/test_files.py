@@ -181,6 +181,7 @@ def test_two_loads_at_once_leave_one_whole_output(config: DatasetConfig, setting
     ]
     both = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
-    assert sorted(contents(folder / "raw")) == ["eval.parquet", "holdout.parquet", "load.json", "train.parquet"]
+    splits = [f"{name}.{kind}" for name in ("eval", "holdout", "train") for kind in ("csv", "parquet")]
+    assert sorted(contents(folder / "raw")) == sorted([*splits, "load.json"])
     rows = {name: pl.read_parquet(folder / "raw" / f"{name}.parquet").height for name in ("train", "eval", "holdout")}
     assert json.loads((folder / "raw" / "load.json").read_text())["splits"] == rows
