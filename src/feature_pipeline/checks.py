@@ -46,12 +46,17 @@ class ValidationResult:
 def describe(check: Check) -> str:
     """Say in a line what failed: column, rule, how many rows, examples."""
     where = ", ".join(check.columns) or "the table"
-    rows = " | ".join(
+    rows = example_rows(check)
+    rule = f"{check.rule} ({check.limits})" if check.limits else check.rule
+    return f"{where}: {rule}: {check.text}" + (f", for example {rows}" if rows else "")
+
+
+def example_rows(check: Check) -> str:
+    """Write a check's example rows in one line."""
+    return " | ".join(
         ", ".join(f"{name}={'missing' if value is None else value}" for name, value in row.items())
         for row in check.examples
     )
-    rule = f"{check.rule} ({check.limits})" if check.limits else check.rule
-    return f"{where}: {rule}: {check.text}" + (f", for example {rows}" if rows else "")
 
 
 def report(result: ValidationResult) -> None:
@@ -74,6 +79,6 @@ def stop_on_failure(results: Iterable[ValidationResult], output_dir: Path | None
     lines = [f"  {result.split}: {describe(check)}" for result in results for check in result.failed("critical")]
     if lines:
         count = f"{len(lines)} critical expectations" if len(lines) > 1 else "a critical expectation"
-        place = f" (all of it: {output_dir / 'docs' / 'index.html'})" if output_dir else ""
+        place = f" (all of it: {output_dir / 'index.html'})" if output_dir else ""
         advice = "Mend the source, or the dataset's YAML where it asks too much."
         raise DataError("\n".join([f"{count} failed{place}. {advice}", *lines]))

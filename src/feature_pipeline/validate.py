@@ -1,6 +1,7 @@
 """Stage: check every raw split with Great Expectations; a critical failure stops the run.
 
-Writes `<split>.json` (every check, with example rows of the failed ones) and Data Docs, `docs/index.html`.
+Writes `<split>.json` (every check, with example rows of the failed ones), all of it as `index.html`, and Data Docs,
+`docs/index.html`.
 """
 
 import math
@@ -22,7 +23,7 @@ from src.core.config import DatasetConfig
 from src.core.errors import ConfigError
 from src.core.files import write_json
 from src.core.workspace import SPLITS, Workspace
-from src.feature_pipeline import load
+from src.feature_pipeline import load, quality_page
 from src.feature_pipeline.checks import Check, ValidationResult, report, stop_on_failure
 from src.feature_pipeline.expectations import TABLE_RULES, Rule, rules
 
@@ -72,6 +73,8 @@ def _validate(
         if output_dir:
             write_json(output_dir / f"{split}.json", {"dataset": config.name, "passed": result.passed} | asdict(result))
         report(result)
+    if output_dir:
+        quality_page.write(output_dir, config.title, results.values())
     stop_on_failure(results.values(), output_dir)
     return results
 

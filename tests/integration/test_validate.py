@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,7 @@ def test_the_command_writes_results_and_data_docs_and_nothing_else(
     monkeypatch.chdir(home)
     assert run_command(validate.main, ["--input", str(raw), "--output-dir", str(tmp_path / "quality")]) == 0
     written = {path.name for path in (tmp_path / "quality").iterdir()}
-    assert written == {"train.json", "eval.json", "holdout.json", "docs"}
+    assert written == {"train.json", "eval.json", "holdout.json", "index.html", "docs"}
     assert list(home.iterdir()) == []
     index = (tmp_path / "quality" / "docs" / "index.html").read_text()
     for name in ("train", "eval", "holdout"):
@@ -311,3 +312,20 @@ def test_splits_that_are_not_there_are_named(config: DatasetConfig, tmp_path: Pa
     with pytest.raises(DataError, match=r"train\.parquet does not exist"):
         validate.run(config, tmp_path, tmp_path / "quality")
     assert not (tmp_path / "quality").exists()
+
+
+def test_the_page_shows_the_failures_and_needs_no_network(
+    raw: Path, tmp_path: Path, splits: dict[str, pl.DataFrame], config: DatasetConfig
+) -> None:
+    at(splits["eval"], [0], "zipcode", "<b>x").write_parquet(raw / "eval.parquet")
+    with pytest.raises(DataError, match=r"index\.html"):
+        validate.run(config, raw, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert 'eval: 101 rows, <span class="failed">FAILED</span>' in page
+    assert 'holdout: 101 rows, <span class="passed">passed</span>' in page
+    assert "zipcode=&lt;b&gt;x" in page
+    assert "http" not in page
+    assert "src=" not in page
+    linked = re.findall(r'href="([^"]+)"', page)
+    assert len(linked) == 3
+    assert all((tmp_path / path).is_file() for path in linked)
