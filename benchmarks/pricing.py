@@ -37,7 +37,9 @@ def make_bundle(folder: Path, zips: int, rows: int, rounds: int, depth: int) -> 
     config, settings = load_config("housets"), settings_in(folder)
     space = to_features(config, settings, f"simulate:zips={zips},months={MONTHS},seed=7")
     data = read_matrix(space.features / "train.parquet", config)
-    params = family.booster_params(config, {"max_depth": depth}, family.threads_for(len(data.y), None))
+    params = family.booster_params(
+        config, {"max_depth": depth, "num_parallel_tree": 1}, family.threads_for(len(data.y), None)
+    )
     trend = family.trend(data.X, data.y, config, params)
     space.model.mkdir(parents=True)
     train.fit_all(data, config, params, trend, rounds).save_model(space.model / "model.ubj")

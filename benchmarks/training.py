@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for way, fit in FITS.items():
             seconds[way].append(fit(data, config, params, args.rounds))
     stop_seconds, stop_rounds = timed(lambda: stopping(data, config, params))
-    Console(width=max(Console().width, 120)).print(_table(seconds, peaks, len(data.y), args))
+    Console(width=max(Console().width, 120)).print(
+        _table(seconds, peaks, len(data.y), params.get("num_parallel_tree", 1), args)
+    )
     print(f"early stopping, apart: {stop_rounds} rounds in {stop_seconds:.1f} s")
     ratio = slower(seconds)
     judge([(f"at most {LIMIT:g} times the wall time of bare XGBoost: {ratio:.2f}", ratio <= LIMIT)], smoke=args.smoke)
@@ -97,11 +99,13 @@ def slower(seconds: dict[str, list[float]]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(seconds[OURS], seconds[BARE], strict=True))
 
 
-def _table(seconds: dict[str, list[float]], peaks: dict[str, float], rows: int, args: argparse.Namespace) -> Table:
+def _table(
+    seconds: dict[str, list[float]], peaks: dict[str, float], rows: int, trees: int, args: argparse.Namespace
+) -> Table:
     threads = args.threads or "all"
     made = Table(
-        title=f"training on {rows:,} rows, {args.rounds} rounds, {threads} threads, XGBoost {xgb.__version__}, "
-        f"median of {args.runs}",
+        title=f"training on {rows:,} rows, {args.rounds} rounds x {trees} trees, {threads} threads, "
+        f"XGBoost {xgb.__version__}, median of {args.runs}",
         caption=machine(),
         title_justify="left",
         caption_justify="left",
@@ -126,7 +130,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--smoke", action="store_true", help="seconds on small data: proves only that it runs")
     args = made.parse_args(argv)
     if args.smoke:
-        args.zips, args.rounds, args.runs = 30, 20, 1
+        args.zips, args.rounds, args.runs, args.threads = 30, 20, 1, 1
     return args
 
 
