@@ -112,7 +112,7 @@ def stages_of(
         result = evaluation.run(config, settings, places, store, publishing=True)
         write_json(record, {"version": result.version, "store": result.store})
         with replacing(summary) as path, path.open("w", encoding="utf-8") as stream:
-            Console(file=stream, width=140).print(evaluation.summary(result))
+            Console(file=stream, width=80).print(evaluation.summary(result))
         if not result.promoted:
             print_summary(config, settings, store)
         result.require()
@@ -184,7 +184,7 @@ def print_summary(config: DatasetConfig, settings: Settings, store: Store) -> No
     console = Console(soft_wrap=True)
     console.print((space.reports / "evaluation" / SUMMARY).read_text(encoding="utf-8").rstrip(), markup=False)
     here = {
-        "quality": space.reports / "quality" / "index.html",
+        "quality": space.reports / "quality" / "docs" / "index.html",
         "predictions": space.predictions,
         "splits": space.raw,
     }

@@ -39,7 +39,7 @@ def real_housets() -> Path:
 
 @dataclass(frozen=True)
 class Published:
-    """A small simulated market taken through every stage, once for all tests; read it, never write to it."""
+    """The embedded default market taken through every stage, once for all tests; read it, never write to it."""
 
     settings: Settings
     space: Workspace
@@ -53,6 +53,6 @@ def published(config: DatasetConfig, tmp_path_factory: pytest.TempPathFactory) -
     made = Settings(workspace=root, data_root=root / "market", threads=1)
     space = Workspace.of(config.name, made)
     store = open_store(None, made, space.store)
-    stages = pipeline.stages_of(config, made, store, "simulate:zips=60,months=142,seed=3", trials=2)
+    stages = pipeline.stages_of(config, made, store, config.source.default, trials=1)
     pipeline.run_stages(stages, config, space.stages)
     return Published(made, space, store, current_predictor(store, config.name, made))

@@ -1,4 +1,4 @@
-"""Stage: raw splits to clean splits. Names tidied and places joined everywhere; rows dropped in training only.
+"""Stage: validated raw splits to clean splits. Names tidied and places joined; rows dropped in training only.
 
 Reads `raw/{train,eval,holdout}.parquet`, writes `processed/{train,eval,holdout}.parquet` and `preprocess.json`.
 """
@@ -15,7 +15,7 @@ from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_s
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import DataError
 from src.core.workspace import SPLITS, Workspace
-from src.feature_pipeline import encoders, load
+from src.feature_pipeline import encoders, load, validate
 from src.feature_pipeline.transforms import Tables, cleaned
 
 logger = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ def ensure(config: DatasetConfig, workspace: Workspace, settings: Settings) -> N
     if not (workspace.processed / "preprocess.json").is_file():
         load.ensure(config, workspace, settings)
         logger.info("no clean splits in %s yet: making them", workspace.processed)
+        validate.run(config, workspace.raw, workspace.reports / "quality")
         run(config, workspace.raw, workspace.processed)
 
 
@@ -141,6 +142,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.input is None:
         load.ensure(config, workspace, settings)
     output_dir = args.output_dir or workspace.processed
+    # Nothing downstream sees a split that failed, whoever starts this stage.
+    quality = args.output_dir / "quality" if args.output_dir else workspace.reports / "quality"
+    validate.run(config, args.input or workspace.raw, quality)
     for split, done in run(config, args.input or workspace.raw, output_dir).items():
         logger.info("%s: %s rows in, %s out", split, f"{done.rows_in:,}", f"{done.rows_out:,}")
     logger.info("clean splits are in %s", output_dir)

@@ -143,7 +143,7 @@ def _written(value: float | None, config: DatasetConfig) -> str:
 def outcome(study: optuna.Study, config: DatasetConfig, run_id: str | None) -> dict[str, Any]:
     """Sum up a study as `params.json`: the best parameters, their value, the default's, and how many were judged."""
     best, default, judged = study.best_trial, searches.default_trial(study), searches.finished(study)
-    if default and not _clearly_better(best, default):
+    if default and best.number != default.number and not _clearly_better(best, default):
         logger.info("trial %d is better by less than the folds differ: the config's own parameters stay", best.number)
         best = default
     return {
