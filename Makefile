@@ -2,9 +2,9 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 DATASET ?= housets
-# uv is installed beside the project when the machine has none, so that nothing outside this folder changes.
 # OpenMP threads that wait should sleep: spinning ones starve each other on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
+# uv is installed beside the project when the machine has none, so that nothing outside this folder changes.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 
