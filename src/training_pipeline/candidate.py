@@ -67,10 +67,13 @@ def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Pa
     for path in (model_dir / "model.ubj", model_dir / "train.json", *(raw_dir / f"{s}.parquet" for s in SPLITS)):
         if not path.is_file():
             raise DataError(f"{path} does not exist: run the stage that makes it (load, then train) first")
+    training = read_json(model_dir / "train.json")
+    # Before it is parsed: a damaged file can crash or hang XGBoost's parser.
+    if training.get("model_sha256") not in (None, sha256(model_dir / "model.ubj")):
+        raise DataError(f"{model_dir / 'model.ubj'} is not the model that train.json beside it describes: train again")
     booster = xgboost.Booster(model_file=model_dir / "model.ubj")
     if booster.feature_names is not None and tuple(booster.feature_names) != config.feature_names:
         raise DataError(f"{model_dir / 'model.ubj'} was trained on other features than the config's: train again")
-    training = read_json(model_dir / "train.json")
     _check_training(training, features_dir, config)
     matrices = {split: read_matrix(features_dir / f"{split}.parquet", config) for split in SPLITS}
     for split, matrix in matrices.items():

@@ -30,7 +30,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        return f"{self.name} is {_number(self.value)}, and must be {self.sense} {_number(self.limit)}"
+        return f"{self.name} is {number(self.value)}, and must be {self.sense} {number(self.limit)}"
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def table(verdict: Verdict) -> Table:
     for line in verdict.lines:
         made.add_row(
             line.name,
-            _number(line.value),
-            f"{line.sense} {_number(line.limit)}",
+            number(line.value),
+            f"{line.sense} {number(line.limit)}",
             "ok" if line.passed else "[bold red]failed[/]",
         )
     return made
@@ -123,5 +123,6 @@ def _beats(card: Scorecard, name: str) -> Line:
     return Line(f"eval mae beside {name}", baseline.model["mae"], "<", baseline.scores["mae"])
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Write a condition's value for people: whole from a thousand on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

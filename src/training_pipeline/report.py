@@ -11,7 +11,7 @@ from src.core.config import DatasetConfig
 from src.core.files import replacing, write_json
 from src.core.metrics import LABELS
 from src.training_pipeline import charts
-from src.training_pipeline.gate import Verdict
+from src.training_pipeline.gate import Verdict, number
 from src.training_pipeline.model_card import cell, comparison
 from src.training_pipeline.scorecard import NOT_ENOUGH, Coverage, Scorecard, SegmentRow
 
@@ -83,7 +83,7 @@ def _page(
 def _gate(verdict: Verdict) -> Iterator[str]:
     yield f"<h2>Gate: {_mark(verdict.passed, 'passed', 'FAILED')}</h2>"
     rows: Iterator[list[Cell]] = (
-        [line.name, f"{line.value:,.4g}", f"{line.sense} {line.limit:,.4g}", _flag(line.passed, "ok", "failed")]
+        [line.name, number(line.value), f"{line.sense} {number(line.limit)}", _flag(line.passed, "ok", "failed")]
         for line in verdict.lines
     )
     yield _table(["condition", "value", "allowed", ""], rows, "plain")

@@ -119,6 +119,7 @@ def run(
         summary = _summary(config, data, trained, tuned, _fingerprint(config, settings, input_dir), record.id)
         with replacing(output_dir / "model.ubj") as path:
             trained.booster.save_model(path)
+            summary["model_sha256"] = sha256(path)
         write_json(output_dir / "train.json", summary)
         _record(record, trained, summary, output_dir)
     logger.info(

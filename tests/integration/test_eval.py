@@ -230,6 +230,25 @@ def test_a_current_model_that_cannot_price_these_rows_is_said_and_not_compared(
     assert "model.ubj" in again.verdict.notes[0]
 
 
+def test_a_current_model_that_is_gone_is_said_and_one_that_the_store_withholds_stops_the_work(
+    judge: Judge, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = judge()
+    assert good.version is not None
+
+    def unreachable(*args: object) -> Path:
+        raise StoreError("the network is down")
+
+    monkeypatch.setattr(FolderStore, "fetch", unreachable)
+    with pytest.raises(StoreError, match="network is down"):
+        judge()
+    monkeypatch.undo()
+    shutil.rmtree(store.root / "housets" / good.version)
+    again = judge()
+    assert again.promoted
+    assert f"no version {good.version}" in again.verdict.notes[0]
+
+
 def test_a_promotion_during_the_work_wins_and_the_loser_is_a_challenger(
     judge: Judge, store: FolderStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +305,13 @@ def test_the_trend_under_the_trees_is_judged_and_published(
 def test_a_missing_model_says_what_to_run(judge: Judge, places: Places, name: str) -> None:
     (places.model / name).unlink()
     with pytest.raises(DataError, match=f"{name} does not exist: run"):
+        judge()
+
+
+def test_a_model_that_was_altered_after_training_is_not_parsed(judge: Judge, places: Places) -> None:
+    path = places.model / "model.ubj"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(DataError, match=r"model\.ubj is not the model that train\.json"):
         judge()
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import struct
 from datetime import date
 from pathlib import Path
@@ -104,6 +105,7 @@ def test_the_summary_page_stands_alone_and_escapes(folder: Path) -> None:
     assert "https://" not in page
     for text in ("not enough data", "last known (needs history)", "median of train", "linear model", "20,000 rows"):
         assert text in page
+    assert not re.search(r"e\+\d\d</td>", page), "prices are written out"
     assert 'class="out"' in page
     assert 'class="in"' in page
     assert len(page) < 3_000_000
