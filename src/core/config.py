@@ -1,17 +1,51 @@
 """`DatasetConfig`, everything that changes a model (one YAML), and `Settings`, everything that changes a deployment."""
 
 import hashlib
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.core.errors import ConfigError
 from src.core.recipes import Fitted, Frequency, Recipe, TargetMean
+from src.core.sections import (
+    Choice,
+    Column,
+    Expectation,
+    FloatRange,
+    Gate,
+    IntRange,
+    Lookup,
+    Missing,
+    Model,
+    RowRules,
+    Section,
+    Segment,
+    Source,
+    Target,
+    TimeSplit,
+    Tuning,
+    short_column,
+)
+
+__all__ = [
+    "PROJECT",
+    "Choice",
+    "Column",
+    "DatasetConfig",
+    "Expectation",
+    "FloatRange",
+    "Gate",
+    "IntRange",
+    "Model",
+    "Segment",
+    "Settings",
+    "load_config",
+    "parse_config",
+]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -37,174 +71,13 @@ class Settings(BaseSettings):
     )
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Section):
-    """One column of the raw file. Written short in YAML as its type alone: `price: number`."""
-
-    type: Literal["number", "text", "date"]
-    pad: int | None = Field(None, ge=1, description="restore leading zeros up to this length (text only)")
-    tidy: bool = Field(False, description="normalise case, dashes and spaces (text only)")
-    drop: str | None = Field(None, description="regular expression removed after tidying (text only)")
-    renames: dict[str, str] = Field(default_factory=dict, description="known other spellings, after tidying")
-    min: float | None = Field(None, description="smallest believable value; documentation and validation")
-    max: float | None = None
-    unit: str | None = None
-    required: bool = Field(False, description="a request without a value is refused")
-
-
-def _short_column(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
-class Source(_Section):
-    """Where rows come from, in the order tried."""
-
-    files: tuple[str, ...] = Field((), description="looked for under DATA_ROOT, first match wins")
-    default: str | None = Field(None, description="source used when no file is there, for example simulate:zips=300")
-    origin: str | None = Field(None, description="where a person gets the file")
-    rename: dict[str, str] = Field(default_factory=dict, description="column name in the file -> name here")
-
-
-class Missing(_Section):
-    """A number that the file writes where it means `missing`."""
-
-    code: float
-    columns: tuple[str, ...] = Field(min_length=1)
-
-
-class TimeSplit(_Section):
-    """train < eval_from <= eval < holdout_from <= holdout."""
-
-    by: Literal["time"]
-    column: str
-    eval_from: date
-    holdout_from: date
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "TimeSplit":
-        if self.eval_from >= self.holdout_from:
-            raise ValueError(f"eval_from {self.eval_from} must be before holdout_from {self.holdout_from}")
-        return self
-
-
-class Lookup(_Section):
-    """Columns joined from a small table beside the YAML, by the tidied text of one column."""
-
-    table: str
-    by: str
-    add: tuple[str, ...] = Field(min_length=1)
-    max_unmatched: float = Field(0.0, ge=0, le=1, description="share of rows that may stay unmatched")
-
-
-class RowRules(_Section):
-    """What training does to its rows; eval, holdout and serving keep every row."""
-
-    unique: bool = False
-    max: dict[str, float] = Field(default_factory=dict, description="drop training rows above this value")
-    min: dict[str, float] = Field(default_factory=dict, description="drop training rows below this value")
-
-
-class Target(_Section):
-    """What is predicted, in which unit, and the scale on which the model learns it."""
-
-    column: str
-    unit: str = "USD"
-    label: str = "price"
-    transform: Literal["none", "log"] = "none"
-
-
-class EarlyStopping(_Section):
-    """Stop adding trees when the last months of train stop improving."""
-
-    rounds: int = Field(50, ge=1)
-    months: int = Field(12, ge=1)
-
-
-class Trend(_Section):
-    """A ridge regression of the target on the logs of a few features, under the trees (inference_pipeline/trend.py)."""
-
-    columns: tuple[str, ...] = Field(min_length=1)
-    ridge: float = Field(1.0, gt=0)
-    share: float = Field(0.5, ge=0, le=1, description="of the regression that is used; `trend_share` in tuning.space")
-
-
-class Model(_Section):
-    """The family and its parameters; tuned parameters override them."""
-
-    family: Literal["xgboost"] = "xgboost"
-    params: dict[str, Any] = Field(default_factory=dict)
-    max_rounds: int = Field(2000, ge=1)
-    early_stopping: EarlyStopping = EarlyStopping()
-    trend: Trend | None = None
-    seed: int = 42
-
-
-class IntRange(_Section):
-    """Whole numbers from low to high, both included."""
-
-    int: tuple[int, int]
-    log: bool = False
-
-
-class FloatRange(_Section):
-    """Real numbers from low to high."""
-
-    float: tuple[float, float]
-    log: bool = False
-
-
-class Choice(_Section):
-    """One of the listed values."""
-
-    choice: tuple[float | int | str, ...] = Field(min_length=1)
-
-
-class Tuning(_Section):
-    """The search, inside train only."""
-
-    trials: int = Field(20, ge=1)
-    folds: int = Field(3, ge=1, description="rolling origins, each tested on the months after it")
-    fold_months: int = Field(12, ge=1)
-    metric: Literal["mape", "mae", "rmse", "mdape"] = "mape"
-    space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
-
-
-class Gate(_Section):
-    """Thresholds a model must reach to be promoted, by split and metric."""
-
-    max: dict[str, dict[str, float]] = Field(default_factory=dict, description="split -> metric -> largest allowed")
-    min: dict[str, dict[str, float]] = Field(default_factory=dict, description="split -> metric -> smallest allowed")
-    beats: tuple[str, ...] = Field((), description="baselines whose eval MAE the model must undercut")
-    tolerance: float = Field(0.01, ge=0, description="how much worse than the current model it may be, relative MAE")
-
-
-class Segment(_Section):
-    """A report by group: of a column's values, of months, or of price deciles."""
-
-    name: str
-    by: Literal["column", "month", "price_decile"] = "column"
-    column: str | None = None
-    min_rows: int = Field(10, ge=1, description="smaller groups say `not enough data`")
-
-
-class Expectation(_Section):
-    """One Great Expectations rule: its class in snake case, its arguments and how bad a breach is."""
-
-    rule: str
-    severity: Literal["critical", "warning"] = "critical"
-    args: dict[str, Any] = Field(default_factory=dict)
-
-
-class DatasetConfig(_Section):
+class DatasetConfig(Section):
     """One `configs/<dataset>.yaml`: frozen, complete, and copied into every bundle."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     source: Source
-    columns: dict[str, Annotated[Column, BeforeValidator(_short_column)]]
+    columns: dict[str, Annotated[Column, BeforeValidator(short_column)]]
     target: Target
     task: Literal["regression"] = "regression"
     keys: tuple[str, ...] = Field(min_length=1)
@@ -218,7 +91,7 @@ class DatasetConfig(_Section):
     features: tuple[Recipe, ...] = Field(min_length=1)
     model: Model = Model()
     tuning: Tuning = Tuning()
-    intervals: tuple[float, ...] = (0.8, 0.95)
+    intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.95)
     gate: Gate = Gate()
     segments: tuple[Segment, ...] = ()
     expectations: tuple[Expectation, ...] = ()
@@ -233,9 +106,29 @@ class DatasetConfig(_Section):
         wanted += [("rows", c) for c in (*self.rows.max, *self.rows.min)]
         wanted += [("place", c) for c in (self.place, self.region) if c]
         wanted += [("segments", s.column) for s in self.segments if s.column]
+        wanted += [("leakage", c) for c in self.leakage]
+        wanted += [("lookup.by", self.lookup.by)] if self.lookup else []
+        wanted += [("source.rename", c) for c in self.source.rename.values()]
         for where, column in wanted:
             if column not in known:
                 raise ValueError(f"{where}: {column!r} is not among the columns ({', '.join(sorted(known))})")
+        return self
+
+    @model_validator(mode="after")
+    def _types_fit(self) -> "DatasetConfig":
+        numbers, texts = [("target", self.target.column)], [("lookup.by", self.lookup.by)] if self.lookup else []
+        dates = [("split.column", self.split.column)]
+        for i, recipe in enumerate(self.features):
+            listed = {"date_parts": dates, "frequency": texts, "target_mean": texts}.get(recipe.recipe, numbers)
+            listed += [(f"features[{i}]", c) for c in recipe.inputs]
+        numbers += [("rows", c) for c in (*self.rows.max, *self.rows.min)]
+        numbers += [(f"missing[{i}]", c) for i, m in enumerate(self.missing) for c in m.columns]
+        for asked, pairs in (("number", numbers), ("text", texts), ("date", dates)):
+            for where, column in pairs:
+                # What a lookup adds is a number.
+                kind = self.columns[column].type if column in self.columns else "number"
+                if kind != asked:
+                    raise ValueError(f"{where}: {column!r} is a {kind} column, and a {asked} column is needed there")
         return self
 
     @model_validator(mode="after")

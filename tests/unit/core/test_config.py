@@ -53,6 +53,20 @@ def test_every_config_of_the_project_is_valid(path: Path) -> None:
             ["name 'bank' is taken"],
         ),
         (lambda raw: raw["features"].append({"recipe": "magic"}), ["features", "magic"]),
+        (lambda raw: raw["leakage"].append("median_sale_prise"), ["leakage", "'median_sale_prise'"]),
+        (lambda raw: raw["lookup"].update(by="nope"), ["lookup.by", "'nope'"]),
+        (lambda raw: raw["source"].update(rename={"a": "nope"}), ["source.rename", "'nope'"]),
+        (lambda raw: raw.update(intervals=[80]), ["intervals", "less than 1", "got 80"]),
+        (lambda raw: raw["target"].update(column="city"), ["target: 'city' is a text column", "a number column"]),
+        (lambda raw: raw["split"].update(column="year"), ["split.column: 'year' is a number column", "a date column"]),
+        (
+            lambda raw: raw["features"].append({"recipe": "numbers", "columns": ["city"]}),
+            ["features[", "'city' is a text column"],
+        ),
+        (
+            lambda raw: raw["features"].append({"recipe": "frequency", "column": "year", "name": "x"}),
+            ["features[", "'year' is a number column", "a text column"],
+        ),
         (lambda raw: raw["tuning"]["space"].update(max_depth={"int": [1]}), ["tuning.space.max_depth"]),
     ],
 )

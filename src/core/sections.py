@@ -1,0 +1,170 @@
+"""The sections of a dataset's YAML, each with what it allows."""
+
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """What every section is: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(Section):
+    """One column of the raw file. Written short in YAML as its type alone: `price: number`."""
+
+    type: Literal["number", "text", "date"]
+    pad: int | None = Field(None, ge=1, description="restore leading zeros up to this length (text only)")
+    tidy: bool = Field(False, description="normalise case, dashes and spaces (text only)")
+    drop: str | None = Field(None, description="regular expression removed after tidying (text only)")
+    renames: dict[str, str] = Field(default_factory=dict, description="known other spellings, after tidying")
+    min: float | None = Field(None, description="smallest believable value; documentation and validation")
+    max: float | None = None
+    unit: str | None = None
+    required: bool = Field(False, description="a request without a value is refused")
+
+
+def short_column(value: Any) -> Any:
+    """Read a column that is written as its type alone."""
+    return {"type": value} if isinstance(value, str) else value
+
+
+class Source(Section):
+    """Where rows come from, in the order tried."""
+
+    files: tuple[str, ...] = Field((), description="looked for under DATA_ROOT, first match wins")
+    default: str | None = Field(None, description="source used when no file is there, for example simulate:zips=300")
+    origin: str | None = Field(None, description="where a person gets the file")
+    rename: dict[str, str] = Field(default_factory=dict, description="column name in the file -> name here")
+
+
+class Missing(Section):
+    """A number that the file writes where it means `missing`."""
+
+    code: float
+    columns: tuple[str, ...] = Field(min_length=1)
+
+
+class TimeSplit(Section):
+    """train < eval_from <= eval < holdout_from <= holdout."""
+
+    by: Literal["time"]
+    column: str
+    eval_from: date
+    holdout_from: date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TimeSplit":
+        if self.eval_from >= self.holdout_from:
+            raise ValueError(f"eval_from {self.eval_from} must be before holdout_from {self.holdout_from}")
+        return self
+
+
+class Lookup(Section):
+    """Columns joined from a small table beside the YAML, by the tidied text of one column."""
+
+    table: str
+    by: str
+    add: tuple[str, ...] = Field(min_length=1)
+    max_unmatched: float = Field(0.0, ge=0, le=1, description="share of rows that may stay unmatched")
+
+
+class RowRules(Section):
+    """What training does to its rows; eval, holdout and serving keep every row."""
+
+    unique: bool = False
+    max: dict[str, float] = Field(default_factory=dict, description="drop training rows above this value")
+    min: dict[str, float] = Field(default_factory=dict, description="drop training rows below this value")
+
+
+class Target(Section):
+    """What is predicted, in which unit, and the scale on which the model learns it."""
+
+    column: str
+    unit: str = "USD"
+    label: str = "price"
+    transform: Literal["none", "log"] = "none"
+
+
+class EarlyStopping(Section):
+    """Stop adding trees when the last months of train stop improving."""
+
+    rounds: int = Field(50, ge=1)
+    months: int = Field(12, ge=1)
+
+
+class Trend(Section):
+    """A ridge regression of the target on the logs of a few features, under the trees (inference_pipeline/trend.py)."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    ridge: float = Field(1.0, gt=0)
+    share: float = Field(0.5, ge=0, le=1, description="of the regression that is used; `trend_share` in tuning.space")
+
+
+class Model(Section):
+    """The family and its parameters; tuned parameters override them."""
+
+    family: Literal["xgboost"] = "xgboost"
+    params: dict[str, Any] = Field(default_factory=dict)
+    max_rounds: int = Field(2000, ge=1)
+    early_stopping: EarlyStopping = EarlyStopping()
+    trend: Trend | None = None
+    seed: int = 42
+
+
+class IntRange(Section):
+    """Whole numbers from low to high, both included."""
+
+    int: tuple[int, int]
+    log: bool = False
+
+
+class FloatRange(Section):
+    """Real numbers from low to high."""
+
+    float: tuple[float, float]
+    log: bool = False
+
+
+class Choice(Section):
+    """One of the listed values."""
+
+    choice: tuple[float | int | str, ...] = Field(min_length=1)
+
+
+class Tuning(Section):
+    """The search, inside train only."""
+
+    trials: int = Field(20, ge=1)
+    folds: int = Field(3, ge=1, description="rolling origins, each tested on the months after it")
+    fold_months: int = Field(12, ge=1)
+    metric: Literal["mape", "mae", "rmse", "mdape"] = "mape"
+    space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
+
+
+class Gate(Section):
+    """Thresholds a model must reach to be promoted, by split and metric."""
+
+    max: dict[str, dict[str, float]] = Field(default_factory=dict, description="split -> metric -> largest allowed")
+    min: dict[str, dict[str, float]] = Field(default_factory=dict, description="split -> metric -> smallest allowed")
+    beats: tuple[str, ...] = Field((), description="baselines whose eval MAE the model must undercut")
+    tolerance: float = Field(0.01, ge=0, description="how much worse than the current model it may be, relative MAE")
+
+
+class Segment(Section):
+    """A report by group: of a column's values, of months, or of price deciles."""
+
+    name: str
+    by: Literal["column", "month", "price_decile"] = "column"
+    column: str | None = None
+    min_rows: int = Field(10, ge=1, description="smaller groups say `not enough data`")
+
+
+class Expectation(Section):
+    """One Great Expectations rule: its class in snake case, its arguments and how bad a breach is."""
+
+    rule: str
+    severity: Literal["critical", "warning"] = "critical"
+    args: dict[str, Any] = Field(default_factory=dict)
