@@ -62,7 +62,7 @@ def test_training_can_be_judged_from_the_record_alone(deployment: Settings, tmp_
     assert found.data.metrics["validation_mape"] == pytest.approx(said["validation"]["mape"])
     assert found.data.tags["features_sha256"] == said["features_sha256"]
     assert found.data.tags["config_sha256"] == CONFIG.digest
-    curve = client(deployment).get_metric_history(said["run_id"], "judge_rmse")
+    curve = client(deployment).get_metric_history(said["run_id"], "judge_mae")
     assert [point.step for point in curve][:3] == [1, 2, 3]
     assert len(curve) >= said["stopped_at"]
     assert "train.json" in artifacts(deployment, said["run_id"])
@@ -89,7 +89,7 @@ def test_trials_are_nested_in_one_search_with_its_plots(deployment: Settings, tm
     )
     assert sorted(child.info.run_name for child in children) == [f"trial {number}" for number in range(7)]
     complete = [child for child in children if child.data.tags["state"] == "complete"]
-    assert min(child.data.metrics["mape"] for child in complete) == found["value"]
+    assert min(child.data.metrics["mape"] for child in complete) == found["best"]
     assert [child.info.run_name for child in children if child.data.tags["default"] == "True"] == ["trial 0"]
     plots = {"parallel_coordinates.html", "importance.html", "history.html"}
     assert artifacts(deployment, found["run_id"]) == {*plots, "params.json"}
