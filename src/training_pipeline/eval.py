@@ -113,17 +113,25 @@ def _publish(
 def summary(result: Evaluation) -> RenderableType:
     """Lay out for a terminal: scores beside baselines, coverage beside nominal, the gate, and where things are."""
     tables: list[RenderableType] = []
-    for card in result.cards.values():
-        made = Table(title=f"{card.split}: {card.first} to {card.last}")
-        for position, name in enumerate(["", "rows", *LABELS.values()]):
-            made.add_column(name, justify="left" if position == 0 else "right")
-        for row in comparison(card, result.config.target.unit):
-            made.add_row(*row, style="bold" if row[0] == "model" else None)
-        tables.append(made)
+    tables += [_scores(card, result.config.target.unit) for card in result.cards.values()]
     tables += [_coverage(result), gate.table(result.verdict)]
     version = result.version or "not published"
     state = "current" if result.promoted else "kept, not promoted" if result.version else "--no-publish"
     return Group(*tables, Text(f"model   {version} ({state}) in {result.store}"), Text(f"report  {result.report}"))
+
+
+def _scores(card: Scorecard, unit: str) -> Table:
+    """Put the model and its baselines side by side, a score a line: that fits a terminal of 80 columns."""
+    made = Table(title=f"{card.split}: {card.first} to {card.last}")
+    made.add_column("")
+    who = list(comparison(card, unit))
+    for position, column in enumerate(who):
+        made.add_column(column[0], justify="right", style="bold" if position == 0 else None)
+    for line, name in enumerate(["rows", *LABELS.values()], start=1):
+        cells = [column[line] for column in who]
+        in_unit = any(text.endswith(f" {unit}") for text in cells)
+        made.add_row(f"{name}, {unit}" if in_unit else name, *(text.removesuffix(f" {unit}") for text in cells))
+    return made
 
 
 def _coverage(result: Evaluation) -> Table:
