@@ -108,3 +108,8 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"x\.yaml is not UTF-8"):
         load_config(str(tmp_path / "x.yaml"))
+
+
+def test_a_key_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mine\.yaml is not valid YAML: the key 'seed' is given twice"):
+        parse_config("model:\n  seed: 1\n  seed: 2\n", "mine.yaml")
