@@ -17,7 +17,7 @@ from rich.console import Console
 from src.batch import run_monthly
 from src.core.cli import add_store, parser, read_dataset, read_settings, run_command
 from src.core.config import PROJECT, DatasetConfig, Settings
-from src.core.errors import ConfigError
+from src.core.errors import ConfigError, DataError
 from src.core.files import read_json, replacing, write_json
 from src.core.store import Store, open_store
 from src.core.workspace import SPLITS, Workspace
@@ -62,9 +62,10 @@ def _key(stage: Stage, config: DatasetConfig) -> str:
 
 def _unchanged(stage: Stage, key: str, stamp: Path) -> bool:
     """Tell whether the stage last succeeded on the same things and its outputs are still as it left them."""
-    if not stamp.is_file():
+    try:
+        last = read_json(stamp)
+    except (FileNotFoundError, DataError):
         return False
-    last = read_json(stamp)
     return bool(last["key"] == key and last["outputs"] == {str(path): _content(path) for path in stage.outputs})
 
 
@@ -85,8 +86,8 @@ def run_stages(stages: Sequence[Stage], config: DatasetConfig, stamps: Path, *, 
         logger.info("%s %s: done in %.1f s", where, stage.name, time.perf_counter() - start)
 
 
-def _files(folder: Path) -> tuple[Path, ...]:
-    return tuple(folder / f"{split}.parquet" for split in SPLITS)
+def _files(folder: Path, suffix: str = ".parquet") -> tuple[Path, ...]:
+    return tuple(folder / f"{split}{suffix}" for split in SPLITS)
 
 
 def stages_of(
@@ -104,7 +105,7 @@ def stages_of(
     space = Workspace.of(config.name, settings)
     chosen = source or sources.own_source(config, settings)
     file = (Path(chosen),) if Path(chosen).exists() else ()
-    summary, record = space.reports / "evaluation" / SUMMARY, space.reports / "evaluation" / "published.json"
+    summary, record = space.reports / SUMMARY, space.reports / "published.json"
     model = (space.model / "model.ubj", space.model / "train.json")
 
     def evaluate() -> None:
@@ -130,7 +131,7 @@ def stages_of(
             "load",
             lambda: load.run(config, source, settings, space.raw, csv=True),
             file,
-            (*_files(space.raw), space.raw / "load.json"),
+            (*_files(space.raw), *_files(space.raw, ".csv"), space.raw / "load.json"),
             # What is fetched from elsewhere may have changed, so it is fetched each time.
             lambda: chosen if file or chosen.startswith("simulate:") else f"{chosen} {time.time()}",
         ),
@@ -182,9 +183,9 @@ def print_summary(config: DatasetConfig, settings: Settings, store: Store) -> No
     """Print the scores beside their baselines, where everything is, and what to run next."""
     space = Workspace.of(config.name, settings)
     console = Console(soft_wrap=True)
-    console.print((space.reports / "evaluation" / SUMMARY).read_text(encoding="utf-8").rstrip(), markup=False)
+    console.print((space.reports / SUMMARY).read_text(encoding="utf-8").rstrip(), markup=False)
     here = {
-        "quality": space.reports / "quality" / "docs" / "index.html",
+        "quality": space.reports / "quality" / "index.html",
         "predictions": space.predictions,
         "splits": space.raw,
     }
@@ -194,6 +195,7 @@ def print_summary(config: DatasetConfig, settings: Settings, store: Store) -> No
     console.print(
         f"""
 what next
+  . .venv/bin/activate
   mlflow ui                                                     runs, metrics and plots on http://127.0.0.1:5000
   python -m src.core.store list{flag}                                 versions in {store}
   python src/inference_pipeline/inference.py{flag} --input {space.raw}/holdout.csv --output predictions.csv""",

@@ -16,6 +16,7 @@ from src.core.config import DatasetConfig, Settings
 from src.core.errors import ConfigError, HousecastError
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
+from src.feature_pipeline import load
 from src.feature_pipeline.transforms import require_columns
 from src.inference_pipeline.inference import bulk_threads, current_predictor, price, read_rows, write_rows
 from src.inference_pipeline.predictor import Predictor
@@ -122,13 +123,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings()
     config = read_dataset(args, settings)
     workspace = Workspace.of(config.name, settings)
+    months = [_month(text) for text in args.month]
+    if args.input is None:
+        load.ensure(config, workspace, settings)
     run(
         config,
         args.input or workspace.raw / "holdout.parquet",
         args.output_dir or workspace.predictions,
         open_store(args.store, settings, workspace.store),
         settings,
-        [_month(text) for text in args.month],
+        months,
         ".csv" if args.csv else ".parquet",
     )
 

@@ -9,9 +9,12 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from src.core import metrics
 from src.core.errors import ConfigError
 from src.core.recipes import Fitted, Frequency, Recipe, TargetMean
 from src.core.sections import (
+    BASELINES,
+    JUDGED,
     Choice,
     Column,
     Expectation,
@@ -112,6 +115,22 @@ class DatasetConfig(Section):
         for where, column in wanted:
             if column not in known:
                 raise ValueError(f"{where}: {column!r} is not among the columns ({', '.join(sorted(known))})")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_is_known(self) -> "DatasetConfig":
+        held = {f"coverage_{100 * level:g}" for level in self.intervals}
+        measured = held | {*metrics.LABELS, *metrics.RATIO_RANGES}
+        for side, limits in (("max", self.gate.max), ("min", self.gate.min)):
+            for split, named in limits.items():
+                if split not in JUDGED:
+                    raise ValueError(f"gate.{side}: {split!r} is not one of {', '.join(JUDGED)}")
+                for name in named:
+                    if name not in measured:
+                        raise ValueError(f"gate.{side}.{split}: {name!r} is not one of {', '.join(sorted(measured))}")
+        for name in self.gate.beats:
+            if name not in BASELINES:
+                raise ValueError(f"gate.beats: {name!r} is not one of {', '.join(BASELINES)}")
         return self
 
     @model_validator(mode="after")

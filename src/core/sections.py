@@ -144,6 +144,11 @@ class Tuning(Section):
     space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
 
 
+# The splits that judge a model, and what it is judged beside.
+JUDGED = ("eval", "holdout")
+BASELINES = ("median", "linear", "last_known")
+
+
 class Gate(Section):
     """Thresholds a model must reach to be promoted, by split and metric."""
 

@@ -17,6 +17,7 @@ from src.core.errors import ConfigError, DataError, StoreError
 from src.core.files import replacing
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
+from src.feature_pipeline import load
 from src.feature_pipeline.load import NULLS
 from src.feature_pipeline.sources import readable
 from src.inference_pipeline.predictor import Predictor
@@ -79,10 +80,9 @@ def price(frame: pl.DataFrame, predictor: Predictor, threads: int) -> pl.DataFra
     return frame.drop(prediction.columns, strict=False).hstack(prediction)
 
 
-def run(config: DatasetConfig, input_path: Path, output: Path, store: Store, settings: Settings) -> pl.DataFrame:
+def run(predictor: Predictor, input_path: Path, output: Path, settings: Settings) -> pl.DataFrame:
     """Price one file; on an error no output is replaced."""
-    predictor = current_predictor(store, config.name, settings)
-    priced = price(read_rows(input_path, config), predictor, bulk_threads(settings))
+    priced = price(read_rows(input_path, predictor.config), predictor, bulk_threads(settings))
     write_rows(priced, output)
     flagged = (priced["flags"] != "").sum()
     logger.info(
@@ -102,7 +102,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = read_dataset(args, settings)
     workspace = Workspace.of(config.name, settings)
     store = open_store(args.store, settings, workspace.store)
-    run(config, args.input or workspace.raw / "holdout.parquet", args.output, store, settings)
+    predictor = current_predictor(store, config.name, settings)
+    if args.input is None:
+        load.ensure(config, workspace, settings)
+    run(predictor, args.input or workspace.raw / "holdout.parquet", args.output, settings)
 
 
 if __name__ == "__main__":

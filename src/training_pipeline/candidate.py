@@ -16,6 +16,7 @@ from src.core.errors import DataError
 from src.core.files import read_json, sha256
 from src.core.plain_pickle import load_plain
 from src.core.scale import forward, inverse
+from src.core.sections import JUDGED
 from src.core.workspace import SPLITS
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.inference_pipeline.trend import Trend
@@ -26,7 +27,6 @@ from src.training_pipeline.scorecard import Bounds, Estimates
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-JUDGED = ("eval", "holdout")
 CURVE_LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 

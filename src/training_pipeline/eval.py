@@ -105,8 +105,12 @@ def _publish(
             promoted = publish.promote(store, config, version, verdict, expected)
         finally:
             tags = publish.gate_tags([line.text for line in verdict.failed])
-            alias = "champion" if promoted else "challenger"
-            tracking.register(config, settings, record, folder, version, alias=alias, tags=tags)
+            tracking.register(config, settings, record, folder, version, alias="challenger", tags=tags)
+            if promoted:
+                tracking.set_alias(config, settings, version, "champion")
+            elif expected:
+                # Whoever moved the store's pointer by hand did not move MLflow's.
+                tracking.set_alias(config, settings, expected, "champion")
     return version, promoted
 
 

@@ -23,7 +23,7 @@ def copied(published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copytree(published.space.root, root)
     for stamp in (root / "data" / ".stages").iterdir():
         stamp.write_text(stamp.read_text().replace(str(published.space.root), str(root)))
-    record = root / "reports" / "evaluation" / "published.json"
+    record = root / "reports" / "published.json"
     record.write_text(record.read_text().replace(str(published.space.root), str(root)))
     monkeypatch.setenv("WORKSPACE", str(root))
     monkeypatch.setenv("DATA_ROOT", str(root / "market"))

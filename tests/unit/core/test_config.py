@@ -113,3 +113,18 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_a_key_that_is_given_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"mine\.yaml is not valid YAML: the key 'seed' is given twice"):
         parse_config("model:\n  seed: 1\n  seed: 2\n", "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({"max": {"evil": {"mape": 1}}}, "gate.max: 'evil' is not one of eval, holdout"),
+        ({"min": {"eval": {"mapes": 1}}}, "gate.min.eval: 'mapes' is not one of .*mape"),
+        ({"max": {"eval": {"coverage_50": 1}}}, "'coverage_50' is not one of .*coverage_80, coverage_95"),
+        ({"beats": ["luck"]}, "gate.beats: 'luck' is not one of median, linear, last_known"),
+    ],
+)
+def test_a_gate_that_names_what_is_not_measured_is_refused_before_any_work(gate: dict, said: str) -> None:
+    raw = yaml.safe_load((PROJECT / "configs" / "housets.yaml").read_text())
+    with pytest.raises(ConfigError, match=said):
+        parse_config(yaml.safe_dump({**raw, "gate": gate}), "x.yaml")
