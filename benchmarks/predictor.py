@@ -201,7 +201,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--rows", type=int, default=100_000, help=f"rows in bulk, at most zips x {MONTHS}")
     made.add_argument("--rounds", type=int, default=500)
     made.add_argument("--depth", type=int, default=8)
-    made.add_argument("--runs", type=int, default=5)
+    made.add_argument("--runs", type=int, default=3)
     made.add_argument("--calls", type=int, default=2000, help="one-row calls in a run")
     made.add_argument("--smoke", action="store_true", help="seconds on small data: proves only that it runs")
     args = made.parse_args(argv)

@@ -123,9 +123,9 @@ def _table(
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--features", type=Path, help="folder of features; those of a simulated market if not given")
-    made.add_argument("--zips", type=int, default=1500, help="ZIP codes of the simulated market")
-    made.add_argument("--rounds", type=int, default=500)
-    made.add_argument("--runs", type=int, default=5)
+    made.add_argument("--zips", type=int, default=705, help="ZIP codes of the simulated market")
+    made.add_argument("--rounds", type=int, default=200)
+    made.add_argument("--runs", type=int, default=3)
     made.add_argument("--threads", type=int, default=0, help="0: all cores")
     made.add_argument("--smoke", action="store_true", help="seconds on small data: proves only that it runs")
     args = made.parse_args(argv)

@@ -60,7 +60,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--calls", type=int, default=1000, help="one-row calls in a run")
     parser.add_argument("--smoke", action="store_true", help="a small model, one run")
     args = parser.parse_args(argv)
