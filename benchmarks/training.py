@@ -57,7 +57,7 @@ def stopping(data: Matrix, config: DatasetConfig, params: family.Params) -> int:
     split = last_months(month_numbers(data.meta[config.split.column]), config.model.early_stopping.months)
     trend = family.trend(data.X[split.fit], data.y[split.fit], config, params)
     fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params, trend)
-    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend, ref=fit_on)
+    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend)
     return family.fit_until_worse(params, fit_on, judge_on, config).rounds
 
 

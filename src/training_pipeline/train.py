@@ -63,7 +63,7 @@ def train(data: Matrix, config: DatasetConfig, params: family.Params) -> Trained
     start = time.perf_counter()
     trend = family.trend(data.X[split.fit], data.y[split.fit], config, params)
     fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params, trend)
-    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend, ref=fit_on)
+    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend)
     with progress("early stopping", config.model.max_rounds, log_every=500) as advance:
         stop = family.fit_until_worse(params, fit_on, judge_on, config, advance)
     estimates = family.predict(stop.booster, data.X[split.judge], config, trend, stop.rounds)

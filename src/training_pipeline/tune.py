@@ -61,7 +61,7 @@ def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
         fold, params = folds[number], {"max_bin": max_bin, "nthread": nthread, family.TREND_SHARE: share}
         trend = family.trend(data.X[fold.fit], data.y[fold.fit], config, params)
         fit_on = family.matrix(data.X[fold.fit], data.y[fold.fit], config, params, trend)
-        judge_on = family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, trend, ref=fit_on)
+        judge_on = family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, trend)
         return trend, fit_on, judge_on
 
     def judge(params: family.Params, number: int) -> Judged:

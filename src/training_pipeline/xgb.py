@@ -122,17 +122,14 @@ def trend(X: Features, y: Array, config: DatasetConfig, params: Params) -> Trend
     return Trend.fit(X, z, config.trend_columns, config.model.trend.ridge, float(params[TREND_SHARE]))
 
 
-def matrix(
-    X: Features, y: Array, config: DatasetConfig, params: Params, under: Trend, ref: xgb.DMatrix | None = None
-) -> xgb.DMatrix:
-    """Bin a matrix whose label is what the trend leaves. `ref` gives a validation matrix the training one's bins."""
-    return xgb.QuantileDMatrix(
+def matrix(X: Features, y: Array, config: DatasetConfig, params: Params, under: Trend) -> xgb.DMatrix:
+    """Make a matrix whose label is what the trend leaves."""
+    # Not a QuantileDMatrix: it saves one copy of X, and XGBoost 3.2 trains the same bits 1.1 to 1.6 times slower on it.
+    return xgb.DMatrix(
         X,
         label=scale.forward(config.target.transform, y) - under(X),
         feature_names=list(config.feature_names),
-        max_bin=int(params.get("max_bin", 256)),
         nthread=params["nthread"] or None,
-        ref=ref,
     )
 
 
