@@ -55,10 +55,8 @@ def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
     """
 
     @lru_cache(maxsize=len(folds))
-    def prepared(
-        number: int, max_bin: int, nthread: int, share: float
-    ) -> tuple[Trend, xgboost.DMatrix, xgboost.DMatrix]:
-        fold, params = folds[number], {"max_bin": max_bin, "nthread": nthread, family.TREND_SHARE: share}
+    def prepared(number: int, nthread: int, share: float) -> tuple[Trend, xgboost.DMatrix, xgboost.DMatrix]:
+        fold, params = folds[number], {"nthread": nthread, family.TREND_SHARE: share}
         trend = family.trend(data.X[fold.fit], data.y[fold.fit], config, params)
         fit_on = family.matrix(data.X[fold.fit], data.y[fold.fit], config, params, trend)
         judge_on = family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, trend)
@@ -66,7 +64,7 @@ def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
 
     def judge(params: family.Params, number: int) -> Judged:
         share = float(params.get(family.TREND_SHARE, 0))
-        trend, fit_on, judge_on = prepared(number, int(params.get("max_bin", 256)), params["nthread"], share)
+        trend, fit_on, judge_on = prepared(number, params["nthread"], share)
         stop = family.fit_until_worse(params, fit_on, judge_on, config)
         rows = folds[number].judge
         estimates = family.predict(stop.booster, data.X[rows], config, trend, stop.rounds)
