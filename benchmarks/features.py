@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from benchmarks.measure import Measured, compare, judge, table, times_slower
 from src.core.cli import run_command
 from src.core.errors import GateError
@@ -97,6 +95,8 @@ def verdicts(found: dict[str, list[Measured]]) -> list[tuple[str, bool]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
+    from rich.console import Console
+
     args = _arguments(argv)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="housecast-") as name:

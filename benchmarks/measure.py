@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from src.core.errors import GateError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 T = TypeVar("T")
 Work = Callable[[], Any]
@@ -94,6 +94,9 @@ def resident_mb(pid: int) -> float:
 
 def compare(ways: Mapping[str, Work], runs: int) -> dict[str, list[Measured]]:
     """Run each way `runs` times; the ways take turns, so that whatever slows the machine slows all of them."""
+    # Imported where it is used: each process that is measured imports this module first.
+    from rich.console import Console
+
     found: dict[str, list[Measured]] = {name: [] for name in ways}
     console = Console(stderr=True)
     for run in range(runs):
@@ -109,8 +112,10 @@ def times_slower(found: Mapping[str, list[Measured]], name: str, reference: str)
     return statistics.median(run.seconds / base.seconds for run, base in pairs)
 
 
-def table(title: str, found: Mapping[str, list[Measured]], reference: str) -> Table:
+def table(title: str, found: Mapping[str, list[Measured]], reference: str) -> "Table":
     """Lay the medians side by side, fastest and slowest run in brackets."""
+    from rich.table import Table
+
     made = Table(title=title, caption=machine(), title_justify="left", caption_justify="left")
     made.add_column("way")
     for heading in ("wall, s", "CPU, s", "peak, MB", "slower"):

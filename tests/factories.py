@@ -20,4 +20,4 @@ def housets_frame(rows: int = 200, seed: int = 0, *, traps: bool = True) -> pl.D
 def housets_splits(rows: int = 600, seed: int = 0, *, traps: bool = True) -> dict[str, pl.DataFrame]:
     """Return typed `train`, `eval` and `holdout` of one small market, as the load stage writes them."""
     config = load_config("housets")
-    return load.split(load.typed(housets_frame(rows, seed, traps=traps), config, "test"), config)
+    return load.split(load.typed(housets_frame(rows, seed, traps=traps).lazy(), config, "test"), config)

@@ -10,7 +10,7 @@ from tests.factories import housets_frame
 
 
 def typed_housets(config: DatasetConfig, rows: int, seed: int = 0) -> pl.DataFrame:
-    return load.typed(housets_frame(rows=rows, seed=seed), config, "test")
+    return load.typed(housets_frame(rows=rows, seed=seed).lazy(), config, "test")
 
 
 def clean_housets(config: DatasetConfig, rows: int, seed: int = 0) -> pl.DataFrame:

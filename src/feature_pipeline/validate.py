@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from rich.console import Console
-from rich.progress import track
 
 from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig
@@ -61,6 +59,10 @@ def _validate(
     frames: Mapping[str, pl.DataFrame | pl.LazyFrame], config: DatasetConfig, output_dir: Path | None
 ) -> dict[str, ValidationResult]:
     suites = {split: rules(config, split) for split in frames}
+    # rich takes 0.1 s to import, which the stages that import this one need not pay.
+    from rich.console import Console
+    from rich.progress import track
+
     console = Console(stderr=True)
     results = {}
     with _site(output_dir) as site:

@@ -204,7 +204,7 @@ class Predictor:
     def _encode_frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], list[str]]:
         wanted = self.config.raw_inputs
         require_columns(frame.columns, list(wanted), "the input")
-        rows = typed(frame.select(wanted), self.config, "the input")
+        rows = typed(frame.lazy().select(wanted), self.config, "the input")
         self._check_required(rows)
         ready = clean(rows.lazy(), self.config, self._tables)
         encoded = encode(ready, self.config, self._tables)

@@ -24,7 +24,7 @@ ENCODER = RowEncoder(CONFIG, TABLES)
 
 def through_frame(rows: list[dict[str, Any]], config: DatasetConfig = CONFIG) -> np.ndarray:
     frame = pl.DataFrame(rows, infer_schema_length=None).select(config.raw_inputs)
-    clean = preprocess.clean(load.typed(frame, config, "test").lazy(), config, TABLES)
+    clean = preprocess.clean(load.typed(frame.lazy(), config, "test").lazy(), config, TABLES)
     return feature_engineering.encode(clean, config, TABLES).collect().to_numpy(order="c")
 
 
