@@ -29,6 +29,7 @@ from src.feature_pipeline import encoders, load, preprocess
 from src.feature_pipeline.feature_engineering import read_matrix
 from src.training_pipeline import train, tune
 from src.training_pipeline import xgb as family
+from src.training_pipeline.families import estimates
 
 JUDGED = ("eval", "holdout")
 SHOWN = ("mae", "rmse", "mape", "mdape")
@@ -89,9 +90,9 @@ def ours(space: Workspace, config: DatasetConfig, settings: Settings, find: Find
 
     def fit(seed: int) -> dict[str, NDArray[np.floating]]:
         own, data = seeded(config, seed), matrices["train"]
-        params = family.booster_params(own, find(own), family.threads_for(len(data.y), settings.threads))
+        params = family.params_of(own, find(own), family.threads_for(len(data.y), settings.threads))
         made = train.train(data, own, params)
-        return {split: family.predict(made.booster, matrices[split].X, own, made.trend) for split in JUDGED}
+        return {split: estimates(made.model, matrices[split].X, own) for split in JUDGED}
 
     return fit
 

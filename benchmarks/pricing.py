@@ -33,17 +33,18 @@ def make_bundle(folder: Path, zips: int, rows: int, rounds: int, depth: int) -> 
     from src.feature_pipeline.feature_engineering import read_matrix
     from src.training_pipeline import candidate, publish, train
     from src.training_pipeline import xgb as family
+    from src.training_pipeline.families import Rows as TrainingRows
 
     config, settings = load_config("housets"), settings_in(folder)
     space = to_features(config, settings, f"simulate:zips={zips},months={MONTHS},seed=7")
     data = read_matrix(space.features / "train.parquet", config)
-    params = family.booster_params(
+    params = family.params_of(
         config, {"max_depth": depth, "num_parallel_tree": 1}, family.threads_for(len(data.y), None)
     )
-    trend = family.trend(data.X, data.y, config, params)
     space.model.mkdir(parents=True)
-    train.fit_all(data, config, params, trend, rounds).save_model(space.model / "model.ubj")
-    write_json(space.model / "train.json", {"trend": trend.plain(), "rounds": rounds})
+    model = train.fit_all(TrainingRows(data.X, data.y), config, params, rounds)
+    model.save(space.model / model.file)
+    write_json(space.model / "train.json", {"model": model.plain(), "rounds": rounds})
     (folder / "bundle").mkdir()
     made = candidate.load(config, space.model, space.features, space.raw)
     publish.assemble(made, {}, {}, folder / "bundle", settings)

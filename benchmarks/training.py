@@ -25,6 +25,7 @@ from src.core.config import DatasetConfig, load_config
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.training_pipeline import train
 from src.training_pipeline import xgb as family
+from src.training_pipeline.families import Rows, check_rows
 from src.training_pipeline.folds import last_months, month_numbers
 
 # What the project promises: wall time in that of bare training.
@@ -35,9 +36,9 @@ PEAK_ROUNDS = 20
 
 def ours(data: Matrix, config: DatasetConfig, params: family.Params, rounds: int) -> float:
     def fit() -> xgb.Booster:
-        family.check_params(params)
-        family.check_rows(data.X, data.y, config)
-        return train.fit_all(data, config, params, family.trend(data.X, data.y, config, params), rounds)
+        family.check_params(params, config)
+        check_rows(Rows(data.X, data.y), config)
+        return train.fit_all(Rows(data.X, data.y), config, params, rounds)
 
     return timed(fit)[0]
 
@@ -55,10 +56,8 @@ FITS = {OURS: ours, BARE: bare}
 def stopping(data: Matrix, config: DatasetConfig, params: family.Params) -> int:
     """Find the rounds as training does."""
     split = last_months(month_numbers(data.meta[config.split.column]), config.model.early_stopping.months)
-    trend = family.trend(data.X[split.fit], data.y[split.fit], config, params)
-    fit_on = family.matrix(data.X[split.fit], data.y[split.fit], config, params, trend)
-    judge_on = family.matrix(data.X[split.judge], data.y[split.judge], config, params, trend)
-    return family.fit_until_worse(params, fit_on, judge_on, config).rounds
+    rows = Rows(data.X, data.y)
+    return family.contest(rows[split.fit], rows[split.judge], config)(params).rounds
 
 
 def peak_of(way: str, path: Path, config: DatasetConfig, params: family.Params) -> float:
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             source = f"simulate:zips={args.zips},months={MONTHS},seed=7"
             path = to_features(config, settings_in(Path(name)), source).features / "train.parquet"
         data = read_matrix(path, config)
-        params = family.booster_params(config, {}, args.threads)
+        params = family.params_of(config, {}, args.threads)
         measured = peak_of if args.smoke else partial(alone, peak_of)
         peaks = {way: measured(way, path, config, params) for way in FITS}
     bare(data, config, params, 5)

@@ -5,9 +5,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from src.core.bundle import CONTENTS, seal
+from src.core.bundle import CONTENTS, MANIFEST, seal
 
 V1, V2, V3 = (f"2026010{day}T000000Z-0000000{day}" for day in (1, 2, 3))
+
+# The files of a bundle of XGBoost's trees, without and with the manifest.
+BUNDLED = ("model.ubj", *CONTENTS)
+FILES = (*BUNDLED, MANIFEST)
 
 
 def sealed(
@@ -21,7 +25,7 @@ def sealed(
 ) -> Path:
     """Write a whole bundle; another salt makes other bytes."""
     folder.mkdir(parents=True)
-    for name in CONTENTS:
+    for name in BUNDLED:
         text = f"{name} {version} {salt} ".encode()
         (folder / name).write_bytes((text * (size // len(text) + 1))[:size])
     seal(

@@ -17,9 +17,9 @@ from src.core.errors import BundleError, StoreError
 from src.core.files import replacing, sha256
 from src.core.manifest import (
     CONTENTS,
-    FILES,
     MANIFEST,
     MAX_MANIFEST_BYTES,
+    MODELS,
     Manifest,
     check_names,
     first_problem,
@@ -28,7 +28,7 @@ from src.core.manifest import (
     parse_manifest,
 )
 
-__all__ = ["CONTENTS", "FILES", "MANIFEST", "Manifest", "assembling", "git_commit", "new_version", "seal", "verify"]
+__all__ = ["CONTENTS", "MANIFEST", "Manifest", "assembling", "git_commit", "new_version", "seal", "verify"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ def seal(
     for left in folder.glob(f".{Path(MANIFEST).stem}.*.tmp.json"):
         left.unlink()  # by a process that was killed while it sealed
     _check_entries(folder, optional={MANIFEST})
+    names = (*(name for name in MODELS if (folder / name).is_file()), *CONTENTS)
     content = {
         "dataset": dataset,
         "version": version,
@@ -89,7 +90,7 @@ def seal(
         "git_commit": git_commit,
         "data_fingerprint": data_fingerprint,
         "packages": installed_packages(),
-        "files": {name: {"sha256": sha256(folder / name), "size": _size(folder / name)} for name in CONTENTS},
+        "files": {name: {"sha256": sha256(folder / name), "size": _size(folder / name)} for name in names},
     }
     try:
         manifest = Manifest.model_validate(content)
@@ -181,7 +182,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _check_entries(folder: Path, optional: Iterable[str] = ()) -> None:
     if folder.is_symlink() or not folder.is_dir():
-        raise BundleError(f"{folder} is not a folder: a bundle is a folder of {len(FILES)} files")
+        raise BundleError(f"{folder} is not a folder: a bundle is a folder of {len(CONTENTS) + 2} files")
     with os.scandir(folder) as entries:
         there = list(entries)
     for entry in there:
@@ -192,13 +193,16 @@ def _check_entries(folder: Path, optional: Iterable[str] = ()) -> None:
 
 def _check_packages(folder: Path, manifest: Manifest) -> None:
     here = installed_packages()
-    made_with, running = manifest.packages.get("xgboost", "absent"), here["xgboost"]
+    model, package = next((name, MODELS[name]) for name in MODELS if name in manifest.files)
+    made_with, running = manifest.packages.get(package, "absent"), here[package]
     if made_with.split(".")[:2] != running.split(".")[:2]:
         raise BundleError(
-            f"{folder}: model.ubj was made with xgboost {made_with} and {running} is installed. Models load silently"
-            f" wrong across versions: install xgboost {made_with} or train again"
+            f"{folder}: {model} was made with {package} {made_with} and {running} is installed. Models load silently"
+            f" wrong across versions: install {package} {made_with} or train again"
         )
-    pairs = {name: (manifest.packages.get(name, "absent"), now) for name, now in here.items()}
+    # The other kind of model's package does not matter to this one.
+    unused = {other for other in MODELS.values() if other != package}
+    pairs = {name: (manifest.packages.get(name, "absent"), now) for name, now in here.items() if name not in unused}
     changed = ", ".join(f"{name} {then} -> {now}" for name, (then, now) in pairs.items() if then != now)
     if changed:
         logger.warning("%s was made with other package versions: %s", manifest.version, changed)

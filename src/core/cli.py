@@ -49,6 +49,14 @@ def add_output_dir(made: argparse.ArgumentParser, text: str) -> None:
     made.add_argument("--output-dir", type=Path, default=None, help=text)
 
 
+def add_family(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--family",
+        default=None,
+        help="an entry of the config's `families`, or a family with its defaults, in place of the config's model",
+    )
+
+
 def add_store(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--store",

@@ -11,13 +11,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.core import metrics
 from src.core.errors import ConfigError
-from src.core.recipes import Fitted, Frequency, Recipe, TargetMean
+from src.core.recipes import Fitted, Frequency, Numbers, Recipe, TargetMean
 from src.core.sections import (
     BASELINES,
+    FAMILIES,
     JUDGED,
     Choice,
     Column,
     Expectation,
+    Family,
     FloatRange,
     Gate,
     IntRange,
@@ -82,7 +84,7 @@ class DatasetConfig(Section):
     source: Source
     columns: dict[str, Annotated[Column, BeforeValidator(short_column)]]
     target: Target
-    task: Literal["regression"] = "regression"
+    task: Literal["regression", "classification"] = "regression"
     keys: tuple[str, ...] = Field(min_length=1)
     place: str | None = Field(None, description="column that names the place whose last known price is a baseline")
     region: str | None = Field(None, description="column that groups places, for reports and filters")
@@ -93,6 +95,7 @@ class DatasetConfig(Section):
     leakage: tuple[str, ...] = Field((), description="columns that must never become a feature")
     features: tuple[Recipe, ...] = Field(min_length=1)
     model: Model = Model()
+    families: dict[str, Family] = Field(default_factory=dict, description="alternatives, for --family and compare")
     tuning: Tuning = Tuning()
     intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.95)
     gate: Gate = Gate()
@@ -119,8 +122,10 @@ class DatasetConfig(Section):
 
     @model_validator(mode="after")
     def _gate_is_known(self) -> "DatasetConfig":
-        held = {f"coverage_{100 * level:g}" for level in self.intervals}
-        measured = held | {*metrics.LABELS, *metrics.RATIO_RANGES}
+        held = {f"coverage_{100 * level:g}" for level in self.levels}
+        measured = (
+            held | {*metrics.LABELS_OF[self.task]} | ({*metrics.RATIO_RANGES} if self.task == "regression" else set())
+        )
         for side, limits in (("max", self.gate.max), ("min", self.gate.min)):
             for split, named in limits.items():
                 if split not in JUDGED:
@@ -129,13 +134,15 @@ class DatasetConfig(Section):
                     if name not in measured:
                         raise ValueError(f"gate.{side}.{split}: {name!r} is not one of {', '.join(sorted(measured))}")
         for name in self.gate.beats:
-            if name not in BASELINES:
-                raise ValueError(f"gate.beats: {name!r} is not one of {', '.join(BASELINES)}")
+            if name not in BASELINES[self.task]:
+                raise ValueError(f"gate.beats: {name!r} is not one of {', '.join(BASELINES[self.task])}")
         return self
 
     @model_validator(mode="after")
     def _types_fit(self) -> "DatasetConfig":
-        numbers, texts = [("target", self.target.column)], [("lookup.by", self.lookup.by)] if self.lookup else []
+        numbers: list[tuple[str, str]] = []
+        texts = [("lookup.by", self.lookup.by)] if self.lookup else []
+        (numbers if self.task == "regression" else texts).append(("target", self.target.column))
         dates = [("split.column", self.split.column)]
         for i, recipe in enumerate(self.features):
             listed = {"date_parts": dates, "frequency": texts, "target_mean": texts}.get(recipe.recipe, numbers)
@@ -148,6 +155,29 @@ class DatasetConfig(Section):
                 kind = self.columns[column].type if column in self.columns else "number"
                 if kind != asked:
                     raise ValueError(f"{where}: {column!r} is a {kind} column, and a {asked} column is needed there")
+        return self
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> "DatasetConfig":
+        allowed = FAMILIES[self.task]
+        families = {"model.family": self.model.family}
+        families |= {f"families.{name}": entry.family or name for name, entry in self.families.items()}
+        for where, family in families.items():
+            if family not in allowed:
+                raise ValueError(f"{where}: {family!r} is not a family for {self.task} ({', '.join(allowed)})")
+        if self.tuning.metric not in metrics.LABELS_OF[self.task]:
+            raise ValueError(f"tuning.metric: {self.tuning.metric!r} does not judge a {self.task}")
+        if self.model.trend and self.model.family != "xgboost":
+            raise ValueError("model.trend lies under the trees of xgboost only")
+        if self.task == "regression":
+            return self
+        if len(set(self.target.classes)) < 2 or len(set(self.target.classes)) < len(self.target.classes):
+            raise ValueError("target.classes: list every class once, at least two")
+        if self.target.transform != "none" or self.model.trend:
+            raise ValueError("target.transform and model.trend are for regression, and task is classification")
+        means = [recipe.name for recipe in self.features if isinstance(recipe, TargetMean)]
+        if means:
+            raise ValueError(f"features: target_mean {means[0]!r} needs a number as target")
         return self
 
     @model_validator(mode="after")
@@ -198,10 +228,57 @@ class DatasetConfig(Section):
             used = (used - set(self.lookup.add)) | {self.lookup.by}
         return tuple(c for c in self.columns if c in used or (c in self.keys and c != self.target.column))
 
+    @cached_property
+    def levels(self) -> tuple[float, ...]:
+        """Nominal levels of the intervals; none for classes, which have probabilities."""
+        return self.intervals if self.task == "regression" else ()
+
+    def variant(self, name: str | None) -> "DatasetConfig":
+        """Return the config with the model of another family: an entry of `families`, or a family with its defaults.
+
+        None, or the name of the model's own family when `families` has none of that name, is the config itself.
+
+        Raises:
+            ConfigError: no such family, or the entry does not fit the config.
+        """
+        if name is None or (name == self.model.family and name not in self.families):
+            return self
+        entry = self.families.get(name, Family())
+        content = self.model_dump(mode="json", exclude_unset=True)
+        kept = self.model.model_dump(mode="json", exclude={"family", "variant", "params", "trend"})
+        content["model"] = {**kept, "family": entry.family or name, "variant": name, "params": entry.params}
+        content["tuning"] = self.tuning.model_dump(mode="json")
+        content["tuning"]["space"] = {key: value.model_dump() for key, value in entry.space.items()}
+        if entry.transform:
+            content["target"]["transform"] = entry.transform
+        if entry.features:
+            content["features"] = [r.model_dump(mode="json") for r in _only(self.features, entry.features)]
+        try:
+            return DatasetConfig.model_validate(content)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_explain(f"families.{name}", p) for p in error.errors())) from error
+
     @property
     def digest(self) -> str:
         """SHA-256 of the config's content, comments and order apart."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _only(recipes: tuple[Recipe, ...], names: tuple[str, ...]) -> list[Recipe]:
+    """Keep the recipes that make the named features, and of `numbers` only the named columns."""
+    unknown = [name for name in names if not any(name in recipe.names for recipe in recipes)]
+    if unknown:
+        raise ConfigError(f"features: {unknown[0]!r} is not a feature of the config")
+    kept: list[Recipe] = []
+    for recipe in recipes:
+        here = tuple(name for name in recipe.names if name in names)
+        if isinstance(recipe, Numbers) and here:
+            kept.append(recipe.model_copy(update={"columns": here}))
+        elif here:
+            if here != recipe.names:
+                raise ConfigError(f"features: recipe {recipe.recipe} makes {', '.join(recipe.names)}: name all or none")
+            kept.append(recipe)
+    return kept
 
 
 def load_config(dataset: str, folder: Path | None = None) -> DatasetConfig:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from src.core.bundle import FILES, MANIFEST, Manifest, assembling, receive, sync, verify_as
+from src.core.bundle import MANIFEST, Manifest, assembling, receive, sync, verify_as
 from src.core.errors import StoreError
 from src.core.files import replacing
 from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, parse_manifest
@@ -150,8 +150,8 @@ def _try_lock(stream: IO[str]) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    for name in FILES:
-        shutil.copyfile(source / name, target / name)
+    for path in source.iterdir():  # verified: the files of a bundle and no others
+        shutil.copyfile(path, target / path.name)
 
 
 def _folders(parent: Path) -> list[str]:

@@ -15,8 +15,9 @@ from src.core import signature
 from src.core.errors import BundleError
 
 MANIFEST = "manifest.json"
+# A bundle holds one of these models; each is read safely only by the version of the package that wrote it.
+MODELS = {"model.ubj": "xgboost", "model.skops": "scikit-learn"}
 CONTENTS = (
-    "model.ubj",
     "encoders.pkl",
     "config.yaml",
     "reference.parquet",
@@ -24,7 +25,7 @@ CONTENTS = (
     "metrics.json",
     "model_card.md",
 )
-FILES = (*CONTENTS, MANIFEST)
+FILES = (*MODELS, *CONTENTS, MANIFEST)
 MAX_FILE_BYTES = 2**30
 MAX_MANIFEST_BYTES = 2**16
 DATASET = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -92,14 +93,19 @@ def check_names(names: Iterable[str], where: str, optional: Iterable[str] = ()) 
     extra = sorted(there - set(FILES))
     if extra:
         raise BundleError(f"{where}: {extra[0]!r} does not belong in a bundle. A bundle holds {', '.join(FILES)}")
-    missing = [name for name in FILES if name not in there and name not in set(optional)]
+    missing = [name for name in (*CONTENTS, MANIFEST) if name not in there and name not in set(optional)]
+    models = there & set(MODELS)
+    if len(models) > 1:
+        raise BundleError(f"{where}: {' and '.join(sorted(models))} are two models, and a bundle holds one")
+    if not models:
+        missing.insert(0, next(iter(MODELS)))
     if missing:
         raise BundleError(f"{where}: {', '.join(missing)} missing")
 
 
 def installed_packages() -> dict[str, str]:
     """Return the versions of what a model's answers depend on; XGBoost under one name whatever its wheel's."""
-    found = {name: _installed(name) for name in ("numpy", "polars", "narwhals", "housecast")}
+    found = {name: _installed(name) for name in ("numpy", "polars", "narwhals", "scikit-learn", "housecast")}
     # The CPU wheel is a distribution of its own.
     xgboost = _installed("xgboost-cpu")
     found["xgboost"] = xgboost if xgboost != "absent" else _installed("xgboost")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from src.core import class_metrics
 from src.core.errors import DataError
 
 Array = NDArray[np.float64]
@@ -24,6 +25,11 @@ LABELS = {
     "within_10": "within 10 %",
     "within_20": "within 20 %",
 }
+# Of classification, from `class_metrics`.
+CLASS_LABELS = {"accuracy": "accuracy", "f1": "weighted F1", "log_loss": "log loss"}
+LABELS_OF = {"regression": LABELS, "classification": CLASS_LABELS}
+# By which models are compared with each other; lower is better.
+DECIDING = {"regression": "mae", "classification": "log_loss"}
 HIGHER_IS_BETTER = frozenset({"r2", "within_5", "within_10", "within_20"})
 IN_UNIT = frozenset({"mae", "rmse"})
 
@@ -74,6 +80,11 @@ def scores(y: ArrayLike, yhat: ArrayLike) -> dict[str, float]:
     found |= {"mape": float(np.mean(relative)), "mdape": float(np.median(relative))}
     found |= {f"within_{p}": float(np.mean(relative <= p / 100)) for p in (5, 10, 20)}
     return found
+
+
+def scores_of(task: str, y: ArrayLike, said: ArrayLike) -> dict[str, float]:
+    """Return every metric of `LABELS_OF[task]`: `said` are estimates, or probabilities of classes, shape (n, k)."""
+    return class_metrics.scores(y, said) if task == "classification" else scores(y, said)
 
 
 def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:

@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from src.core.bundle import CONTENTS, FILES, MANIFEST, Manifest, receive, verify_as
+from src.core.bundle import MANIFEST, Manifest, receive, verify_as
 from src.core.config import Settings
 from src.core.errors import BundleError, ConfigError, StoreError
 from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, check_names, parse_manifest
@@ -95,7 +95,7 @@ class S3Store(MovesPointer):
         exists = f"{dataset}: version {manifest.version} is in {self} already, and versions never change"
         if MANIFEST in self._list(prefix):
             raise StoreError(exists)
-        for name in CONTENTS:
+        for name in manifest.files:
             digest = manifest.files[name].sha256
             if not self._put_once(prefix + name, folder / name, digest) and self._sha256(prefix + name) != digest:
                 raise StoreError(
@@ -122,7 +122,7 @@ class S3Store(MovesPointer):
         def fill(folder: Path) -> None:
             manifest = self.manifest(dataset, version)
             check_names(self._list(prefix), f"{self}/{prefix}")
-            for name in FILES:
+            for name in (*manifest.files, MANIFEST):
                 limit = MAX_MANIFEST_BYTES if name == MANIFEST else manifest.files[name].size
                 self._download(prefix + name, folder / name, limit)
 

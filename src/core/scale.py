@@ -18,3 +18,10 @@ def inverse(transform: Transform, z: NDArray[np.floating]) -> NDArray[np.float64
     """Take model-scale values, shape (n,), back to the target's unit."""
     values = np.asarray(z, dtype=np.float64)
     return np.exp(values) if transform == "log" else values
+
+
+def softmax(margins: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn log-odds up to a constant, shape (n, k), into probabilities, shape (n, k)."""
+    values = np.asarray(margins, dtype=np.float64)
+    weights = np.exp(values - values.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -80,12 +80,13 @@ class RowRules(Section):
 
 
 class Target(Section):
-    """What is predicted, in which unit, and the scale on which the model learns it."""
+    """What is predicted: a number, in its unit and on the scale on which the model learns it, or a class."""
 
     column: str
     unit: str = "USD"
     label: str = "price"
     transform: Literal["none", "log"] = "none"
+    classes: tuple[str, ...] = Field((), description="classification: every class, in the order of probabilities")
 
 
 class EarlyStopping(Section):
@@ -103,10 +104,35 @@ class Trend(Section):
     share: float = Field(0.5, ge=0, le=1, description="of the regression that is used; `trend_share` in tuning.space")
 
 
+REGRESSORS = (
+    "xgboost",
+    "linear",
+    "ridge",
+    "decision_tree",
+    "random_forest",
+    "extra_trees",
+    "hist_gradient_boosting",
+    "k_neighbors",
+)
+CLASSIFIERS = ("xgboost", "logistic_regression", *REGRESSORS[3:])
+FAMILIES = {"regression": REGRESSORS, "classification": CLASSIFIERS}
+
+
+class Family(Section):
+    """An alternative to the model, for `train --family` and `compare`."""
+
+    family: str | None = Field(None, description="the entry's own name if not given")
+    params: dict[str, Any] = Field(default_factory=dict)
+    transform: Literal["none", "log"] | None = Field(None, description="of the target; the model's if not given")
+    features: tuple[str, ...] = Field((), description="those that it sees; all if not given")
+    space: dict[str, "IntRange | FloatRange | Choice"] = Field(default_factory=dict, description="as tuning.space")
+
+
 class Model(Section):
     """The family and its parameters; tuned parameters override them."""
 
-    family: Literal["xgboost"] = "xgboost"
+    family: str = "xgboost"
+    variant: str | None = Field(None, description="entry of `families` that it was made from")
     params: dict[str, Any] = Field(default_factory=dict)
     max_rounds: int = Field(2000, ge=1)
     early_stopping: EarlyStopping = EarlyStopping()
@@ -140,13 +166,13 @@ class Tuning(Section):
     trials: int = Field(20, ge=1)
     folds: int = Field(3, ge=1, description="rolling origins, each tested on the months after it")
     fold_months: int = Field(12, ge=1)
-    metric: Literal["mape", "mae", "rmse", "mdape"] = "mape"
+    metric: Literal["mape", "mae", "rmse", "mdape", "log_loss"] = "mape"
     space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
 
 
 # The splits that judge a model, and what it is judged beside.
 JUDGED = ("eval", "holdout")
-BASELINES = ("median", "linear", "last_known")
+BASELINES = {"regression": ("median", "linear", "last_known"), "classification": ("majority", "linear")}
 
 
 class Gate(Section):

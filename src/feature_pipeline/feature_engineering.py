@@ -33,7 +33,7 @@ class Matrix:
     """One split, ready for a model.
 
     `X`: float32, shape (n, f), C-contiguous, columns in the order of `config.feature_names`, NaN = missing.
-    `y`: float64, shape (n,), in the target's unit. `meta`: the config's meta columns.
+    `y`: float64, shape (n,), in the target's unit, or class numbers. `meta`: the config's meta columns.
     """
 
     X: NDArray[np.float32]
@@ -43,12 +43,27 @@ class Matrix:
 
 def fit(frame: pl.DataFrame, config: DatasetConfig) -> encoders.Fitted:
     """Fit the encoders on clean training rows, in their order."""
-    target = frame[config.target.column]
+    target = numbered_target(frame[config.target.column], config)
     if target.null_count() or (config.target.transform == "log" and (target <= 0).any()):
         raise DataError(f"train: {config.target.column} must be there in every row, and above 0 for a log target")
     scaled = scale.forward(config.target.transform, target.to_numpy())
     numbered = frame.lazy().with_columns(pl.int_range(pl.len()).alias(encoders.ROW), pl.Series(encoders.SCALED, scaled))
     return encoders.fit(nw.from_native(numbered), config)
+
+
+def numbered_target(target: pl.Series, config: DatasetConfig) -> pl.Series:
+    """Return the target as numbers: as it is, or the position of each row's class in `target.classes`.
+
+    Raises:
+        DataError: a class that the config does not list.
+    """
+    if config.task == "regression":
+        return target
+    classes = config.target.classes
+    unknown = target.filter(~target.is_in(list(classes))).drop_nulls()
+    if len(unknown):
+        raise DataError(f"{target.name}: {unknown[0]!r} is not among target.classes ({', '.join(classes)})")
+    return target.replace_strict(list(classes), list(range(len(classes))), return_dtype=pl.Float64)
 
 
 def encode(frame: pl.LazyFrame, config: DatasetConfig, tables: Tables) -> pl.LazyFrame:
@@ -101,7 +116,7 @@ def read_matrix(path: Path, config: DatasetConfig) -> Matrix:
     if lacking:
         raise DataError(f"{path} lacks {lacking[0]!r}: it was made with another config; run feature_engineering again")
     X = frame.select(config.feature_names).to_numpy(order="c")
-    y = frame[config.target.column].to_numpy().astype(np.float64)
+    y = numbered_target(frame[config.target.column], config).to_numpy().astype(np.float64)
     return Matrix(X, y, frame.select(config.meta_columns))
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import polars as pl
-import xgboost
 from numpy.typing import NDArray
 
 from src.core import bundle, scale
@@ -23,9 +22,9 @@ from src.feature_pipeline.load import typed
 from src.feature_pipeline.preprocess import clean
 from src.feature_pipeline.rows import Row, RowEncoder
 from src.feature_pipeline.transforms import Tables, require_columns, unknown_flags
-from src.inference_pipeline.contributions import contributions
-from src.inference_pipeline.trees import evaluator
-from src.inference_pipeline.trend import Trend
+from src.inference_pipeline.boosted import BoostedTrees
+from src.inference_pipeline.contributions import to_target_unit
+from src.inference_pipeline.models import Model, load_model
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +63,53 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Classification:
+    """Classes of n rows, in their order: `probabilities`, shape (n, k), of `classes`; `flags` as in `Prediction`."""
+
+    classes: tuple[str, ...]
+    probabilities: Array
+    flags: list[str]
+
+    @property
+    def estimate(self) -> Array:
+        """The probabilities, shape (n, k): what a class model answers, as a price model answers prices."""
+        return self.probabilities
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each row; of equal ones the first."""
+        return [self.classes[i] for i in self.probabilities.argmax(axis=1)] if len(self.probabilities) else []
+
+    def frame(self, target: str) -> pl.DataFrame:
+        """Return what a predictions file adds, for example `predicted_species`, `probability_setosa`, ..., `flags`."""
+        columns = {f"probability_{name}": self.probabilities[:, i] for i, name in enumerate(self.classes)}
+        labels = pl.Series(self.labels, dtype=pl.String)
+        return pl.DataFrame({f"predicted_{target}": labels, **columns, "flags": pl.Series(self.flags, dtype=pl.String)})
+
+
+def answer(config: DatasetConfig, estimate: Array, flags: list[str]) -> Prediction | Classification:
+    """Wrap estimates, shape (n,), or probabilities, shape (n, k), as the config's task answers, without intervals."""
+    if config.task == "classification":
+        return Classification(config.target.classes, estimate, flags)
+    return Prediction(estimate, {}, {}, flags)
+
+
+@dataclass(frozen=True)
 class Explanation:
-    """Why each estimate is what it is: `base` shape (n,), `dollars` shape (n, f); base + sum = estimate."""
+    """Why each answer is what it is: `base` shape (n,), `amounts` shape (n, f), in `unit`; base + sum = answer.
+
+    For classes the answer is the probability of each row's most probable one.
+    """
 
     features: tuple[str, ...]
     base: Array
-    dollars: Array
+    amounts: Array
+    unit: str
 
     def top(self, row: int, count: int = 5) -> list[tuple[str, float]]:
-        """Return one row's largest contributions, in the target's unit, by size."""
-        order = np.argsort(-np.abs(self.dollars[row]), kind="stable")[:count]
-        return [(self.features[i], float(self.dollars[row, i])) for i in order]
+        """Return one row's largest contributions by size."""
+        order = np.argsort(-np.abs(self.amounts[row]), kind="stable")[:count]
+        return [(self.features[i], float(self.amounts[row, i])) for i in order]
 
 
 class Predictor:
@@ -84,10 +119,9 @@ class Predictor:
         self,
         config: DatasetConfig,
         tables: Tables,
-        booster: xgboost.Booster,
+        model: Model,
         intervals: Mapping[float, tuple[float, float]],
         version: str,
-        trend: Trend,
         probe: Sequence[Row] = (),
     ) -> None:
         """Put a model together.
@@ -95,20 +129,18 @@ class Predictor:
         Args:
             config: the dataset.
             tables: what `feature_engineering` fitted.
-            booster: the trees, on the scale of `config.target.transform`.
+            model: of any family, on the scale of `config.target.transform`.
             intervals: nominal level -> offsets of the lower and upper bound on the model's scale.
             version: the model version's name.
-            trend: the linear part under the trees.
             probe: raw rows on which the fast evaluator must agree with XGBoost; without, random features are used.
         """
         self.config = config
         self.version = version
         self._tables = tables
-        self._booster = booster
         self._intervals = dict(intervals)
-        self._trend = trend
         self._rows = RowEncoder(config, tables)
-        self._margin, self.evaluator = evaluator(booster, self._probe(probe))
+        self._model = model.compiled(self._probe(probe)) if isinstance(model, BoostedTrees) else model
+        self.evaluator = self._model.evaluator
 
     def _probe(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         if rows:
@@ -127,11 +159,9 @@ class Predictor:
         config = parse_config((folder / "config.yaml").read_text(encoding="utf-8"), f"{folder}/config.yaml")
         encoders = load_plain(folder / "encoders.pkl")
         intervals = {float(level): (low, high) for level, (low, high) in encoders["intervals"].items()}
-        # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
-        booster = xgboost.Booster({"nthread": 1}, model_file=folder / "model.ubj")
         golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
-        trend = Trend.of_plain(encoders["trend"])
-        made = cls(config, encoders["tables"], booster, intervals, manifest.version, trend, golden["rows"])
+        model = load_model(folder, config, encoders)
+        made = cls(config, encoders["tables"], model, intervals, manifest.version, golden["rows"])
         made.check_golden(golden)
         return made
 
@@ -139,20 +169,24 @@ class Predictor:
         """Reproduce the golden answers one by one and as a batch (BundleError names the first that differs)."""
         rows, wanted = golden["rows"], np.array(golden["predictions"], dtype=np.float64)
         for answers in (self.predict(rows).estimate, self.predict(self.to_frame(rows)).estimate):
-            wrong = ~np.isclose(answers, wanted, rtol=GOLDEN_TOLERANCE, atol=0)
+            wrong = ~np.isclose(answers, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE * self._is_classifier)
             if wrong.any():
-                first = int(np.argmax(wrong))
+                first = int(np.argmax(wrong.reshape(len(rows), -1).any(axis=1)))
+                said, asked = (np.array2string(a[first], precision=4) for a in (answers, wanted))
                 raise BundleError(
-                    f"version {self.version} does not reproduce its golden row {first}: "
-                    f"{answers[first]:,.2f} instead of {wanted[first]:,.2f}"
+                    f"version {self.version} does not reproduce its golden row {first}: {said} instead of {asked}"
                 )
+
+    @property
+    def _is_classifier(self) -> bool:
+        return self.config.task == "classification"
 
     @cached_property
     def features(self) -> tuple[str, ...]:
         return self.config.feature_names
 
-    def predict(self, rows: Rows, threads: int = 1) -> Prediction:
-        """Price raw rows: n in, n out, same order, input untouched.
+    def predict(self, rows: Rows, threads: int = 1) -> Prediction | Classification:
+        """Price or classify raw rows: n in, n out, same order, input untouched.
 
         Args:
             rows: a frame, or mappings from column to value; columns that the model does not use are ignored.
@@ -163,24 +197,30 @@ class Predictor:
             DataError: a column is missing from the frame, or cannot be read as its type.
         """
         X, flags = self.encode(rows)
-        margin = self._margin(X, threads) + self._trend(X)
-        estimate = scale.inverse(self.config.target.transform, margin)
-        bounds = {level: (margin + low, margin + high) for level, (low, high) in self._intervals.items()}
+        said = self._model(X, threads)
+        if self._is_classifier:
+            return Classification(self.config.target.classes, said, flags)
         transform = self.config.target.transform
         return Prediction(
-            estimate,
-            {level: scale.inverse(transform, low) for level, (low, _) in bounds.items()},
-            {level: scale.inverse(transform, high) for level, (_, high) in bounds.items()},
+            scale.inverse(transform, said),
+            {level: scale.inverse(transform, said + low) for level, (low, _) in self._intervals.items()},
+            {level: scale.inverse(transform, said + high) for level, (_, high) in self._intervals.items()},
             flags,
         )
 
     def explain(self, rows: Rows) -> Explanation:
-        """Attribute each estimate to the features, in the target's unit (see `contributions`)."""
+        """Attribute each answer to the features, prices in the target's unit (see `contributions`)."""
         X, _ = self.encode(rows)
+        said = self._model(X)
+        if self._is_classifier:
+            chosen = said.argmax(axis=1) if len(X) else np.empty(0, np.intp)
+            amounts = self._model.contributions(X, chosen)
+            base = said[np.arange(len(X)), chosen] - amounts.sum(axis=1)
+            return Explanation(self.features, base, amounts, "probability")
         transform = self.config.target.transform
-        estimate = scale.inverse(transform, self._margin(X, 1) + self._trend(X))
-        base, dollars = contributions(self._booster, X, estimate, transform, self._trend.contributions(X))
-        return Explanation(self.features, base, dollars)
+        estimate = scale.inverse(transform, said)
+        base, amounts = to_target_unit(self._model.contributions(X), estimate, transform)
+        return Explanation(self.features, base, amounts, self.config.target.unit)
 
     def encode(self, rows: Rows) -> tuple[NDArray[np.float32], list[str]]:
         """Return the features, float32 of shape (n, f), and each row's flags; raises as `predict`."""

@@ -108,7 +108,7 @@ def evaluator(booster: xgb.Booster, probe: Floats) -> tuple[Margin, str]:
     The compiled trees are taken if they equal XGBoost to the last bit on the probe, shape (n, features); otherwise
     a warning says why not. The function takes a matrix and a number of threads.
     """
-    slow = _XGBoost(booster)
+    slow = XGBoostMargin(booster)
     if _trees is None:
         reason = "its trees are not compiled; install a C compiler, then `uv sync --reinstall-package housecast`"
     elif len(probe) == 0:
@@ -126,7 +126,7 @@ def evaluator(booster: xgb.Booster, probe: Floats) -> tuple[Margin, str]:
     return slow, "xgboost"
 
 
-class _XGBoost:
+class XGBoostMargin:
     """XGBoost's own margins. A booster keeps its number of threads, so each number gets a copy."""
 
     def __init__(self, booster: xgb.Booster) -> None:

@@ -20,7 +20,12 @@ Array = NDArray[np.float64]
 Features = NDArray[np.float32]
 
 NEEDS_HISTORY = "needs history"
-LABELS = {"median": "median of train", "linear": "linear model", "last_known": "last known (needs history)"}
+LABELS = {
+    "median": "median of train",
+    "linear": "linear model",
+    "last_known": "last known (needs history)",
+    "majority": "shares of train",
+}
 # Rows per step of the normal equations, so that the design matrix of a large split is never held whole.
 BLOCK = 65_536
 
@@ -30,6 +35,22 @@ def median_of(y_train: Array, n: int) -> Array:
     if len(y_train) == 0:
         raise DataError("the median baseline needs training rows, and there are none")
     return np.full(n, float(np.median(y_train)))
+
+
+def of_classes(X_train: Features, y_train: Array, X: Features, classes: int) -> dict[str, Array]:
+    """Return probabilities, (n, k): the classes' shares in train, and a logistic regression of the same features."""
+    shares = np.bincount(y_train.astype(np.int64), minlength=classes) / len(y_train)
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    linear = make_pipeline(imputer, StandardScaler(), LogisticRegression(max_iter=2000))
+    linear.fit(X_train, y_train.astype(np.int64))
+    found = np.zeros((len(X), classes))
+    found[:, linear[-1].classes_] = linear.predict_proba(X)
+    return {"majority": np.tile(shares, (len(X), 1)), "linear": found}
 
 
 @dataclass(frozen=True)

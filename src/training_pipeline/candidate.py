@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import xgboost
 from numpy.typing import NDArray
 
 from src.core.config import DatasetConfig
-from src.core.errors import DataError
+from src.core.errors import BundleError, DataError
 from src.core.files import read_json, sha256
 from src.core.plain_pickle import load_plain
 from src.core.scale import forward, inverse
 from src.core.sections import JUDGED
 from src.core.workspace import SPLITS
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
-from src.inference_pipeline.trend import Trend
+from src.inference_pipeline.models import Model, load_model, model_file
 from src.training_pipeline import baselines, intervals
 from src.training_pipeline.charts import Curve
 from src.training_pipeline.scorecard import Bounds, Estimates
@@ -34,24 +33,23 @@ CURVE_LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 class Candidate:
     """A trained model with the rows it was fitted on and those that judge it.
 
-    `trend` is the linear part under the trees. `margins`: split -> their sum on the model's scale, (n,).
-    `intervals`: level -> (lo, hi) on that scale.
+    `answers`: split -> what the model says on its scale, (n,), or probabilities of classes, (n, k).
+    `intervals`: level -> (lo, hi) on that scale; none for classes.
     """
 
     config: DatasetConfig
-    booster: xgboost.Booster
-    trend: Trend
+    model: Model
     training: dict[str, Any]
     tables: Any
     fingerprint: str
     matrices: dict[str, Matrix]
-    margins: dict[str, Array]
+    answers: dict[str, Array]
     intervals: dict[float, intervals.Interval]
     raw_dir: Path
 
     def estimates(self, split: str) -> Array:
-        """Return the estimates of one split in the target's unit, (n,)."""
-        return inverse(self.config.target.transform, self.margins[split])
+        """Return the estimates of one split in the target's unit, (n,), or probabilities of classes, (n, k)."""
+        return inverse(self.config.target.transform, self.answers[split])
 
     def raw(self, split: str) -> pl.DataFrame:
         """Read one split as it was loaded, before cleaning."""
@@ -59,39 +57,33 @@ class Candidate:
 
 
 def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Path) -> Candidate:
-    """Read what training left and calibrate its intervals on eval.
+    """Read what training left and calibrate its intervals on eval; its config is of the family that was trained.
 
     Raises:
         DataError: a file is missing or of another config, a split is empty, or a target cannot be judged.
     """
-    for path in (model_dir / "model.ubj", model_dir / "train.json", *(raw_dir / f"{s}.parquet" for s in SPLITS)):
+    for path in (model_dir / "train.json", *(raw_dir / f"{s}.parquet" for s in SPLITS)):
         if not path.is_file():
             raise DataError(f"{path} does not exist: run the stage that makes it (load, then train) first")
     training = read_json(model_dir / "train.json")
-    # Before it is parsed: a damaged file can crash or hang XGBoost's parser.
-    if training.get("model_sha256") not in (None, sha256(model_dir / "model.ubj")):
-        raise DataError(f"{model_dir / 'model.ubj'} is not the model that train.json beside it describes: train again")
-    booster = xgboost.Booster(model_file=model_dir / "model.ubj")
-    if booster.feature_names is not None and tuple(booster.feature_names) != config.feature_names:
-        raise DataError(f"{model_dir / 'model.ubj'} was trained on other features than the config's: train again")
+    config = config.variant(training.get("variant"))
+    model = _model(config, model_dir, training)
     _check_training(training, features_dir, config)
     matrices = {split: read_matrix(features_dir / f"{split}.parquet", config) for split in SPLITS}
     for split, matrix in matrices.items():
         _check_target(split, matrix.y, config)
-    trend = Trend.of_plain(training["trend"]) if training.get("trend") else Trend.none()
-    margins = {split: _margin(booster, trend, matrix) for split, matrix in matrices.items()}
+    answers = {split: model(matrix.X) for split, matrix in matrices.items()}
     z = forward(config.target.transform, matrices["eval"].y)
     record = raw_dir / "load.json"
     return Candidate(
         config=config,
-        booster=booster,
-        trend=trend,
+        model=model,
         training=training,
         tables=load_plain(features_dir / "encoders.pkl"),
         fingerprint=read_json(record)["sha256"] if record.is_file() else sha256(raw_dir / "train.parquet"),
         matrices=matrices,
-        margins=margins,
-        intervals=intervals.calibrate(z, margins["eval"], config.intervals),
+        answers=answers,
+        intervals=intervals.calibrate(z, answers["eval"], config.levels) if config.levels else {},
         raw_dir=raw_dir,
     )
 
@@ -104,6 +96,8 @@ def judged(candidate: Candidate) -> list[Estimates]:
     """
     config, matrices = candidate.config, candidate.matrices
     train = matrices["train"]
+    if config.task == "classification":
+        return [_classified(candidate, split) for split in JUDGED]
     linear = baselines.Linear.stronger(train.X, train.y, config.target.transform)
     history = _history(candidate)
     found = []
@@ -113,14 +107,22 @@ def judged(candidate: Candidate) -> list[Estimates]:
         last = baselines.last_known(matrix.meta, history, config) if history is not None else None
         if last is not None:
             beside["last_known"] = last
-        bounds = _bounds(candidate, split, config.intervals)
+        bounds = _bounds(candidate, split, config.levels)
         found.append(Estimates(split, matrix.y, candidate.estimates(split), matrix.meta, beside, bounds))
     return found
 
 
+def _classified(candidate: Candidate, split: str) -> Estimates:
+    train, matrix = candidate.matrices["train"], candidate.matrices[split]
+    beside = baselines.of_classes(train.X, train.y, matrix.X, len(candidate.config.target.classes))
+    return Estimates(split, matrix.y, candidate.estimates(split), matrix.meta, beside)
+
+
 def curves(candidate: Candidate) -> list[Curve]:
     """Return observed coverage at every tenth and at the config's levels, eval cross-fitted by month."""
-    levels = sorted({*CURVE_LEVELS, *candidate.config.intervals})
+    if not candidate.config.levels:
+        return []
+    levels = sorted({*CURVE_LEVELS, *candidate.config.levels})
     found = []
     for split in JUDGED:
         y = candidate.matrices[split].y
@@ -131,15 +133,21 @@ def curves(candidate: Candidate) -> list[Curve]:
     return found
 
 
-def _margin(booster: xgboost.Booster, trend: Trend, matrix: Matrix) -> Array:
-    trees = np.asarray(booster.inplace_predict(matrix.X, predict_type="margin"), dtype=np.float64)
-    return trees + trend(matrix.X)
+def _model(config: DatasetConfig, folder: Path, training: dict[str, Any]) -> Model:
+    try:
+        path = model_file(folder)
+        # Before it is parsed: a damaged file can crash or hang XGBoost's parser.
+        if training.get("model_sha256") not in (None, sha256(path)):
+            raise DataError(f"{path} is not the model that train.json beside it describes: train again")
+        return load_model(folder, config, training["model"])
+    except BundleError as error:
+        raise DataError(str(error)) from error
 
 
 def _bounds(candidate: Candidate, split: str, levels: Sequence[float]) -> Bounds:
     config = candidate.config
-    transform, z_pred = config.target.transform, candidate.margins[split]
-    n = len(candidate.margins["eval"])
+    transform, z_pred = config.target.transform, candidate.answers[split]
+    n = len(candidate.answers["eval"])
     truth = forward(transform, candidate.matrices["eval"].y)
     if split == "eval":
         months = candidate.matrices["eval"].meta[config.split.column].dt.truncate("1mo").to_numpy()
@@ -148,7 +156,7 @@ def _bounds(candidate: Candidate, split: str, levels: Sequence[float]) -> Bounds
             v: (inverse(transform, z_pred + lo), inverse(transform, z_pred + hi)) for v, (lo, hi) in offsets.items()
         }
     kept = [level for level in levels if intervals.enough_rows(n, level)]
-    found = intervals.calibrate(truth, candidate.margins["eval"], kept)
+    found = intervals.calibrate(truth, candidate.answers["eval"], kept)
     return {level: intervals.bounds(transform, z_pred, ends) for level, ends in found.items()}
 
 

@@ -61,7 +61,9 @@ class Curve:
 
 
 def charts(said: Sequence[Estimates], curves: Sequence[Curve], config: DatasetConfig) -> tuple[Chart, ...]:
-    """Describe the three charts of these splits."""
+    """Describe the three charts of these splits; of classes one, how often they are right."""
+    if config.task == "classification":
+        return (Chart("calibration", "Calibration", tuple(_reliability(one) for one in said)),)
     shown = [(one, _sample(len(one.y), config.model.seed)) for one in said]
     money = f"{config.target.label} ({config.target.unit})"
     return (
@@ -106,6 +108,17 @@ def _residuals(said: Estimates, kept: NDArray[np.intp], money: str, config: Data
     return Panel(
         _titled(said, kept), f"predicted {money}", "(predicted - actual) / actual", tuple(series), (True, False), log
     )
+
+
+def _reliability(said: Estimates) -> Panel:
+    """Show how often the predicted class was right beside its probability, by fifths of the probability."""
+    certainty, right = said.yhat.max(axis=1), said.yhat.argmax(axis=1) == said.y
+    groups = [g for g in np.array_split(np.argsort(certainty, kind="stable"), 5) if len(g)]
+    mean = np.array([[certainty[g].mean(), right[g].mean()] for g in groups])
+    ends = np.array([min(mean.min(), 1 / said.yhat.shape[1]), 1.0])
+    series = (Series("model", mean[:, 0], mean[:, 1], "line"), Series("exact", ends, ends, "dashed"))
+    title = f"{said.split}: fifths of the predicted class's probability"
+    return Panel(title, "mean probability", "share that was right", series, (False, False))
 
 
 def _coverage(curves: Sequence[Curve]) -> Panel:

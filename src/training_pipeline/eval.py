@@ -16,7 +16,6 @@ from rich.text import Text
 
 from src.core.cli import add_input, add_output_dir, add_store, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
-from src.core.metrics import LABELS
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering
@@ -24,7 +23,7 @@ from src.training_pipeline import candidate as candidates
 from src.training_pipeline import charts, gate, publish, report, scorecard, tracking, train
 from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.gate import Verdict
-from src.training_pipeline.model_card import comparison
+from src.training_pipeline.model_card import comparison, confusion
 from src.training_pipeline.scorecard import NOT_ENOUGH, Scorecard
 
 logger = logging.getLogger(__name__)
@@ -68,6 +67,7 @@ def run(config: DatasetConfig, settings: Settings, places: Places, store: Store,
         StoreError: the store refused, or somebody else promoted meanwhile.
     """
     candidate = candidates.load(config, places.model, places.features, places.raw)
+    config = candidate.config
     logger.info("judging %s", ", ".join(f"{len(m.y):,} rows of {s}" for s, m in candidate.matrices.items()))
     said = candidates.judged(candidate)
     cards = {one.split: scorecard.judge(one, config) for one in said}
@@ -118,7 +118,11 @@ def summary(result: Evaluation) -> RenderableType:
     """Lay out for a terminal: scores beside baselines, coverage beside nominal, the gate, and where things are."""
     tables: list[RenderableType] = []
     tables += [_scores(card, result.config.target.unit) for card in result.cards.values()]
-    tables += [_coverage(result), gate.table(result.verdict)]
+    if result.config.task == "classification":
+        tables += [_confusion(card, result.config.target.classes) for card in result.cards.values()]
+    else:
+        tables.append(_coverage(result))
+    tables.append(gate.table(result.verdict))
     version = result.version or "not published"
     state = "current" if result.promoted else "kept, not promoted" if result.version else "--no-publish"
     return Group(*tables, Text(f"model   {version} ({state}) in {result.store}"), Text(f"report  {result.report}"))
@@ -131,10 +135,20 @@ def _scores(card: Scorecard, unit: str) -> Table:
     who = list(comparison(card, unit))
     for position, column in enumerate(who):
         made.add_column(column[0], justify="right", style="bold" if position == 0 else None)
-    for line, name in enumerate(["rows", *LABELS.values()], start=1):
+    for line, name in enumerate(["rows", *card.labels.values()], start=1):
         cells = [column[line] for column in who]
         in_unit = any(text.endswith(f" {unit}") for text in cells)
         made.add_row(f"{name}, {unit}" if in_unit else name, *(text.removesuffix(f" {unit}") for text in cells))
+    return made
+
+
+def _confusion(card: Scorecard, classes: tuple[str, ...]) -> Table:
+    made = Table(title=f"{card.split}: rows by actual (down) and predicted class")
+    made.add_column("")
+    for name in classes:
+        made.add_column(name, justify="right")
+    for row in confusion(card, classes):
+        made.add_row(*row)
     return made
 
 
@@ -143,7 +157,7 @@ def _coverage(result: Evaluation) -> Table:
     made.add_column("nominal", justify="right")
     for split in result.cards:
         made.add_column(f"{split}, cross-fitted" if split == "eval" else split, justify="right")
-    for level in result.config.intervals:
+    for level in result.config.levels:
         cells = []
         for card in result.cards.values():
             held = next((c for c in card.coverage if c.level == level), None)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from src.core.config import DatasetConfig
 from src.core.errors import ConfigError, GateError
+from src.core.metrics import DECIDING
 from src.training_pipeline.scorecard import Scorecard
 
 Sense = Literal["<=", ">=", "<"]
@@ -35,11 +36,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Current:
-    """The store's current model on the rows that judge the new one."""
+    """The store's current model on the rows that judge the new one: both errors, by the task's deciding metric."""
 
     version: str
-    mae: float
-    new_mae: float
+    error: float
+    new_error: float
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,11 @@ def judge(config: DatasetConfig, cards: Mapping[str, Scorecard], current: Curren
         if name == "last_known" and name not in cards["eval"].baselines:
             notes.append("no row of eval has an earlier price of its place: last_known is not compared")
             continue
-        lines.append(_beats(cards["eval"], name))
+        lines.append(_beats(cards["eval"], name, DECIDING[config.task]))
     if current:
-        limit = current.mae * (1 + config.gate.tolerance)
-        lines.append(Line(f"eval mae beside the current {current.version}", current.new_mae, "<=", limit))
+        limit = current.error * (1 + config.gate.tolerance)
+        metric = DECIDING[config.task]
+        lines.append(Line(f"eval {metric} beside the current {current.version}", current.new_error, "<=", limit))
     return Verdict(tuple(lines), tuple(notes))
 
 
@@ -116,11 +118,11 @@ def _threshold(cards: Mapping[str, Scorecard], split: str, metric: str, sense: S
     return Line(f"{split} {metric}", values[metric], sense, limit)
 
 
-def _beats(card: Scorecard, name: str) -> Line:
+def _beats(card: Scorecard, name: str, metric: str) -> Line:
     if name not in card.baselines:
         raise ConfigError(f"gate.beats: {name!r} is not a baseline (there are {', '.join(card.baselines)})")
     baseline = card.baselines[name]
-    return Line(f"eval mae beside {name}", baseline.model["mae"], "<", baseline.scores["mae"])
+    return Line(f"eval {metric} beside {name}", baseline.model[metric], "<", baseline.scores[metric])
 
 
 def number(value: float) -> str:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from src.core.metrics import IN_UNIT, LABELS
+from src.core.metrics import IN_UNIT
 from src.training_pipeline import baselines
 from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.scorecard import NOT_ENOUGH, Scorecard
+
+# Metrics that are neither money nor a share.
+PLAIN = ("r2", "f1", "log_loss")
 
 
 def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, created: datetime, git_commit: str) -> str:
@@ -29,7 +32,13 @@ def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, cre
         "",
     ]
     for card in cards.values():
-        lines += [*_scores(card, unit), *_ratios(card), *_coverage(card, config.intervals), *_segments(card)]
+        lines += [*_scores(card, unit)]
+        if config.task == "classification":
+            lines += [f"### {card.split}: rows by actual (down) and predicted class"]
+            lines += _table(["", *config.target.classes], confusion(card, config.target.classes))
+        else:
+            lines += [*_ratios(card), *_coverage(card, config.levels)]
+        lines += _segments(card)
     lines += [
         "## Intended use",
         f"Market overview, screening, and a second opinion on a {label} by place and month.",
@@ -51,21 +60,28 @@ def cell(metric: str, value: float | None, unit: str) -> str:
         return "-"
     if metric in IN_UNIT:
         return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
-    return f"{value:.3f}" if metric == "r2" else f"{100 * value:.1f} %"
+    return f"{value:.3f}" if metric in PLAIN else f"{100 * value:.1f} %"
 
 
 def comparison(card: Scorecard, unit: str) -> Iterator[list[str]]:
     """Yield the rows of a table: who, how many rows, every score; the model first, its baselines after it."""
-    yield ["model", f"{card.n:,}", *(cell(m, card.scores.get(m), unit) for m in LABELS)]
+    labels = card.labels
+    yield ["model", f"{card.n:,}", *(cell(m, card.scores.get(m), unit) for m in labels)]
     for name, baseline in card.baselines.items():
-        yield [baselines.LABELS[name], f"{baseline.n:,}", *(cell(m, baseline.scores.get(m), unit) for m in LABELS)]
+        yield [baselines.LABELS[name], f"{baseline.n:,}", *(cell(m, baseline.scores.get(m), unit) for m in labels)]
         if baseline.n < card.n:
-            yield ["model, same rows", f"{baseline.n:,}", *(cell(m, baseline.model.get(m), unit) for m in LABELS)]
+            yield ["model, same rows", f"{baseline.n:,}", *(cell(m, baseline.model.get(m), unit) for m in labels)]
+
+
+def confusion(card: Scorecard, classes: tuple[str, ...]) -> Iterator[list[str]]:
+    """Yield the rows of a confusion matrix: the actual class, then rows by predicted class."""
+    for name, counts in zip(classes, card.confusion, strict=True):
+        yield [name, *(f"{count:,}" for count in counts)]
 
 
 def _scores(card: Scorecard, unit: str) -> Iterator[str]:
     yield f"## {card.split}: scores beside baselines"
-    yield from _table(["", "rows", *LABELS.values()], comparison(card, unit))
+    yield from _table(["", "rows", *card.labels.values()], comparison(card, unit))
 
 
 def _ratios(card: Scorecard) -> Iterator[str]:
@@ -96,11 +112,14 @@ def _coverage(card: Scorecard, levels: tuple[float, ...]) -> Iterator[str]:
 def _segments(card: Scorecard) -> Iterator[str]:
     """Yield the best and the worst three groups of each segment; the report has them all."""
     for name, rows in card.segments.items():
-        scored = sorted(((r.scores["mdape"], r) for r in rows if r.scores), key=lambda pair: pair[0])
+        metric = "mdape" if card.task == "regression" else "accuracy"
+        scored = sorted(((r.scores[metric], r) for r in rows if r.scores), key=lambda pair: pair[0])
         thin = sum(r.scores is None for r in rows)
         yield f"### {card.split}: by {name}"
         ends = scored if len(scored) <= 6 else [*scored[:3], *scored[-3:]]
-        yield from _table(["", "rows", "MdAPE"], ([r.value, f"{r.n:,}", f"{100 * v:.1f} %"] for v, r in ends))
+        yield from _table(
+            ["", "rows", card.labels[metric]], ([r.value, f"{r.n:,}", f"{100 * v:.1f} %"] for v, r in ends)
+        )
         if thin:
             yield f"{thin} groups: {NOT_ENOUGH}."
             yield ""

@@ -18,7 +18,7 @@ from src.core.errors import ConfigError, GateError, HousecastError, StoreError
 from src.core.files import write_json
 from src.core.plain_pickle import dump_plain
 from src.core.store import Store
-from src.inference_pipeline.predictor import Predictor
+from src.inference_pipeline.predictor import Predictor, answer
 from src.training_pipeline import intervals, model_card
 from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.gate import Current, Verdict
@@ -39,9 +39,9 @@ def assemble(
     config, created = candidate.config, datetime.now(UTC)
     version = bundle.new_version(created, candidate.fingerprint, config.digest)
     commit = bundle.git_commit(PROJECT)
-    candidate.booster.save_model(folder / "model.ubj")
+    candidate.model.save(folder / candidate.model.file)
     fitted = {"tables": candidate.tables, "intervals": intervals.as_plain(candidate.intervals)}
-    dump_plain({**fitted, "trend": candidate.trend.plain()}, folder / "encoders.pkl")
+    dump_plain({**fitted, **candidate.model.plain()}, folder / "encoders.pkl")
     (folder / "config.yaml").write_text(as_yaml(config), encoding="utf-8")
     _reference(candidate).write_parquet(folder / "reference.parquet")
     write_json(folder / "golden.json", golden(candidate))
@@ -71,12 +71,13 @@ def as_yaml(config: DatasetConfig) -> str:
 def golden(candidate: Candidate) -> dict[str, Any]:
     """Choose a few different raw rows of eval, and the estimates that they must give.
 
-    They are spread over the estimates, and the row with the most missing values is among them.
+    They are spread over the estimates (of classes over the first one's probability), and the row with the most missing
+    values is among them.
     """
     raw = candidate.raw("eval").select(candidate.config.raw_inputs)
     estimate = candidate.estimates("eval")
     spread = np.linspace(0, len(estimate) - 1, min(GOLDEN_ROWS, len(estimate))).round().astype(int)
-    chosen = dict.fromkeys(np.argsort(estimate, kind="stable")[spread].tolist())
+    chosen = dict.fromkeys(np.argsort(estimate.reshape(len(estimate), -1)[:, 0], kind="stable")[spread].tolist())
     missing = raw.select(pl.sum_horizontal(pl.all().is_null())).to_series()
     chosen[int(missing.arg_max() or 0)] = None
     rows = raw[list(chosen)].with_columns(pl.selectors.float().fill_nan(None), pl.selectors.temporal().cast(pl.String))
@@ -89,8 +90,8 @@ def _reference(candidate: Candidate) -> pl.DataFrame:
     if len(kept) > REFERENCE_ROWS:
         kept = np.sort(np.random.default_rng(config.model.seed).choice(len(kept), REFERENCE_ROWS, replace=False))
     features = pl.DataFrame(train.X[kept], schema=list(config.feature_names)).with_columns(pl.all().fill_nan(None))
-    said = pl.Series(f"predicted_{config.target.column}", candidate.estimates("train")[kept])
-    return pl.concat([train.meta[kept], features], how="horizontal").with_columns(said)
+    said = answer(config, candidate.estimates("train")[kept], [""] * len(kept)).frame(config.target.column)
+    return pl.concat([train.meta[kept], features, said.drop("flags")], how="horizontal")
 
 
 def check_serving(candidate: Candidate, folder: Path, settings: Settings) -> Predictor:
@@ -105,12 +106,14 @@ def check_serving(candidate: Candidate, folder: Path, settings: Settings) -> Pre
     served = predictor.predict(candidate.raw("eval"), threads=settings.threads or 1).estimate
     if served.shape != wanted.shape:
         raise GateError(f"serving gave {len(served):,} answers for {len(wanted):,} eval rows: a filter runs in serving")
-    gap = np.abs(served / wanted - 1)
+    # Of prices the relative gap, of probabilities the plain one.
+    gap = np.abs(served - wanted).max(axis=1) if wanted.ndim == 2 else np.abs(served / wanted - 1)
     if not np.all(gap <= SKEW):
         row = int(np.nanargmax(gap))
+        said, asked = (np.array2string(values[row], precision=4) for values in (served, wanted))
         raise GateError(
             f"training and serving disagree on {int(np.sum(~(gap <= SKEW))):,} of {len(gap):,} eval rows, at worst in"
-            f" row {row}: {served[row]:,.2f} served, {wanted[row]:,.2f} evaluated. Make features again, then train"
+            f" row {row}: {said} served, {asked} evaluated. Make features again, then train"
         )
     return predictor
 
@@ -134,7 +137,8 @@ def compare_current(candidate: Candidate, store: Store, settings: Settings) -> t
             predictor = Predictor.load(fetched, settings.bundle_public_key)
         said = predictor.predict(candidate.raw("eval"), threads=settings.threads or 1).estimate
         y = candidate.matrices["eval"].y
-        mine, theirs = metrics.mae(y, candidate.estimates("eval")), metrics.mae(y, said)
+        deciding = metrics.DECIDING[config.task]
+        mine, theirs = (metrics.scores_of(config.task, y, one)[deciding] for one in (candidate.estimates("eval"), said))
     except HousecastError as error:
         if isinstance(error, StoreError) and pointer.version in store.versions(config.name):
             # The store fails for the moment: that must not let a model pass uncompared.

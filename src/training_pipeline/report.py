@@ -9,10 +9,10 @@ from typing import Any
 
 from src.core.config import DatasetConfig
 from src.core.files import replacing, write_json
-from src.core.metrics import LABELS
+from src.core.metrics import LABELS_OF
 from src.training_pipeline import charts
 from src.training_pipeline.gate import Verdict, number
-from src.training_pipeline.model_card import cell, comparison
+from src.training_pipeline.model_card import cell, comparison, confusion
 from src.training_pipeline.scorecard import NOT_ENOUGH, Coverage, Scorecard, SegmentRow
 
 STYLE = """
@@ -62,9 +62,13 @@ def _page(
     yield from _gate(verdict)
     for card in cards.values():
         yield f"<h2>{card.split}: {card.n:,} rows, {card.first} to {card.last}</h2>"
-        yield _table(["", "rows", *LABELS.values()], comparison(card, config.target.unit))
-        yield from _ratios(card)
-        yield from _intervals(card, config.intervals)
+        yield _table(["", "rows", *card.labels.values()], comparison(card, config.target.unit))
+        if config.task == "classification":
+            yield "<h3>Rows by actual (down) and predicted class</h3>"
+            yield _table(["", *config.target.classes], confusion(card, config.target.classes), "plain")
+        else:
+            yield from _ratios(card)
+            yield from _intervals(card, config.levels)
     yield "<h2>Plots</h2>"
     for chart in drawn:
         # Inside the page, so that it can be mailed or shown by a server that serves only this file.
@@ -117,20 +121,21 @@ def _held(held: Coverage | None) -> list[str]:
 
 
 def _segment(rows: tuple[SegmentRow, ...], config: DatasetConfig) -> Iterator[str]:
-    ratio_names = ("COD", "PRD", "PRB", "MKI")
-    head = ["", "rows", *LABELS.values(), *ratio_names]
-    head += [f"{text} {100 * v:g} %" for v in config.intervals for text in ("coverage", "width")]
+    ratio_names = ("COD", "PRD", "PRB", "MKI") if config.task == "regression" else ()
+    labels = LABELS_OF[config.task]
+    head = ["", "rows", *labels.values(), *ratio_names]
+    head += [f"{text} {100 * v:g} %" for v in config.levels for text in ("coverage", "width")]
     laid: list[list[Cell]] = []
     for row in rows:
         if row.scores is None:
             laid.append([row.value, f"{row.n:,}", NOT_ENOUGH])
             continue
-        found: list[Cell] = [row.value, f"{row.n:,}", *(cell(m, row.scores.get(m), config.target.unit) for m in LABELS)]
+        found: list[Cell] = [row.value, f"{row.n:,}", *(cell(m, row.scores.get(m), config.target.unit) for m in labels)]
         for name in ratio_names:
             measure = row.ratios[name] if row.ratios else None
             found.append(_flag(measure.in_range, *[f"{measure.value:.3f}"] * 2) if measure else "-")
         known = {held.level: held for held in row.coverage}
-        for level in config.intervals:
+        for level in config.levels:
             found += _held(known.get(level))
         laid.append(found)
     yield _table(head, laid, "plain")

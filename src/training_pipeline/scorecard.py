@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from src.core import metrics
+from src.core import class_metrics, metrics
 from src.core.config import DatasetConfig, Segment
 from src.core.errors import DataError
 from src.core.metrics import RatioMeasure
@@ -22,7 +22,8 @@ NOT_ENOUGH = "not enough data"
 class Estimates:
     """What a model said about one split; all arrays (n,) in the target's unit, in the order of `meta`.
 
-    `baselines` holds NaN where a baseline has no answer. `bounds` are level -> (lower, upper).
+    Of classes, `y` are class numbers, and `yhat` and baselines probabilities, (n, k). `baselines` holds NaN where a
+    baseline has no answer. `bounds` are level -> (lower, upper).
     """
 
     split: str
@@ -77,6 +78,13 @@ class Scorecard:
     coverage: tuple[Coverage, ...]
     missing_levels: tuple[float, ...]
     segments: dict[str, tuple[SegmentRow, ...]]
+    task: str = "regression"
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The task's metrics, name -> label."""
+        return metrics.LABELS_OF[self.task]
 
     def values(self) -> dict[str, float]:
         """Return every number that a gate can name: scores, ratio study, `coverage_80` and so on."""
@@ -91,20 +99,23 @@ def judge(said: Estimates, config: DatasetConfig) -> Scorecard:
     Raises:
         DataError: no rows, or a value that a metric cannot take (see `src.core.metrics`).
     """
-    ratios, note = _ratio_study(said.y, said.yhat)
+    task = config.task
+    ratios, note = _ratio_study(said.y, said.yhat, task)
     days = said.meta[config.split.column]
     return Scorecard(
         split=said.split,
         n=len(said.y),
-        scores=_named(said.split, said.y, said.yhat),
+        scores=_named(said.split, said.y, said.yhat, task),
         first=str(days.min()),
         last=str(days.max()),
-        baselines=_against(said),
+        baselines=_against(said, task),
         ratios=ratios,
         ratio_note=note,
         coverage=_coverage(said, np.arange(len(said.y))),
-        missing_levels=tuple(level for level in config.intervals if level not in said.bounds),
+        missing_levels=tuple(level for level in config.levels if level not in said.bounds),
         segments={s.name: tuple(_segment_rows(said, s, config)) for s in config.segments},
+        task=task,
+        confusion=_confusion(said) if task == "classification" else (),
     )
 
 
@@ -135,17 +146,23 @@ def _segment_rows(said: Estimates, segment: Segment, config: DatasetConfig) -> I
                 yield SegmentRow(name, len(here))
             continue
         y, yhat = said.y[here], said.yhat[here]
-        yield SegmentRow(name, len(here), metrics.scores(y, yhat), _ratio_study(y, yhat)[0], _coverage(said, here))
+        scores, ratios = metrics.scores_of(config.task, y, yhat), _ratio_study(y, yhat, config.task)[0]
+        yield SegmentRow(name, len(here), scores, ratios, _coverage(said, here))
 
 
-def _against(said: Estimates) -> dict[str, Baseline]:
+def _against(said: Estimates, task: str) -> dict[str, Baseline]:
     found = {}
     for name, estimate in said.baselines.items():
-        known = np.flatnonzero(~np.isnan(estimate))
+        known = np.flatnonzero(~np.isnan(estimate.reshape(len(estimate), -1)).any(axis=1))
         if len(known):
             y = said.y[known]
-            found[name] = Baseline(len(known), metrics.scores(y, estimate[known]), metrics.scores(y, said.yhat[known]))
+            theirs, ours = (metrics.scores_of(task, y, one[known]) for one in (estimate, said.yhat))
+            found[name] = Baseline(len(known), theirs, ours)
     return found
+
+
+def _confusion(said: Estimates) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in class_metrics.confusion(said.y, said.yhat).tolist())
 
 
 def _coverage(said: Estimates, rows: NDArray[np.intp]) -> tuple[Coverage, ...]:
@@ -158,15 +175,17 @@ def _coverage(said: Estimates, rows: NDArray[np.intp]) -> tuple[Coverage, ...]:
     return tuple(found)
 
 
-def _ratio_study(y: Array, yhat: Array) -> tuple[dict[str, RatioMeasure] | None, str]:
+def _ratio_study(y: Array, yhat: Array, task: str) -> tuple[dict[str, RatioMeasure] | None, str]:
+    if task == "classification":
+        return None, "classes have no ratios"
     try:
         return metrics.ratio_study(y, yhat), ""
     except DataError as error:
         return None, str(error)
 
 
-def _named(split: str, y: Array, yhat: Array) -> dict[str, float]:
+def _named(split: str, y: Array, yhat: Array, task: str) -> dict[str, float]:
     try:
-        return metrics.scores(y, yhat)
+        return metrics.scores_of(task, y, yhat)
     except DataError as error:
         raise DataError(f"{split}: {error}") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-import xgboost
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.core.config import Choice, DatasetConfig, FloatRange, IntRange
 from src.core.errors import ConfigError, DataError
 from src.feature_pipeline.feature_engineering import Matrix
-from src.training_pipeline import xgb as family
+from src.training_pipeline.families import Params, family_of
 from src.training_pipeline.folds import Fold
 
 # Marks the trial of the config's own parameters.
@@ -44,17 +43,20 @@ def _distribution(spec: IntRange | FloatRange | Choice) -> BaseDistribution:
     return CategoricalDistribution(spec.choice)
 
 
-def own_values(config: DatasetConfig, params: family.Params) -> dict[str, float | int | str]:
-    """Return the config's own value of every searched parameter, XGBoost's default where the config has none.
+def own_values(config: DatasetConfig, params: Params) -> dict[str, float | int | str]:
+    """Return the config's own value of every searched parameter, the family's default where the config has none.
 
     Raises:
         ConfigError: a value lies outside the space, so the search could not include what it has to beat.
     """
     found: dict[str, float | int | str] = {}
-    for name, value in family.effective_params(params, tuple(config.tuning.space)).items():
+    for name, value in family_of(config).effective_params(params, tuple(config.tuning.space), config).items():
         spec = config.tuning.space[name]
         if value is None:
-            raise ConfigError(f"tuning.space.{name}: XGBoost's trees have no such parameter; correct or remove it")
+            raise ConfigError(
+                f"tuning.space.{name}: {config.model.family} has no such parameter, or no value of its own for it; "
+                "correct it, set it in the parameters, or remove it"
+            )
         allowed = spec.choice if isinstance(spec, Choice) else spec.int if isinstance(spec, IntRange) else spec.float
         inside = value in allowed if isinstance(spec, Choice) else _between(value, *allowed)
         if not inside:
@@ -75,7 +77,7 @@ def _between(value: object, low: object, high: object) -> bool:
     )
 
 
-def study_name(config: DatasetConfig, data: Matrix, months: np.ndarray, folds: list[Fold], base: family.Params) -> str:
+def study_name(config: DatasetConfig, data: Matrix, months: np.ndarray, folds: list[Fold], base: Params) -> str:
     """Name the search after everything that its scores depend on, so that a changed search starts anew."""
     said = {
         "features": config.feature_names,
@@ -86,7 +88,8 @@ def study_name(config: DatasetConfig, data: Matrix, months: np.ndarray, folds: l
         "folds": [(f.first_judged, f.last_judged) for f in folds],
         "params": {name: value for name, value in base.items() if name != "nthread"},
         "rounds": [config.model.max_rounds, config.model.early_stopping.rounds],
-        "xgboost": xgboost.__version__,
+        "model": config.model.variant or config.model.family,
+        "made_with": family_of(config).VERSION,
     }
     digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
     for part in (data.X, data.y, months):

@@ -8,27 +8,24 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import xgboost
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.core import metrics
-from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_settings, run_command
+from src.core.cli import add_family, add_input, add_output_dir, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import ConfigError
 from src.core.files import write_json
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
-from src.inference_pipeline.trend import Trend
 from src.training_pipeline import study as searches
 from src.training_pipeline import tracking
-from src.training_pipeline import xgb as family
+from src.training_pipeline.families import Params, Rows, check_rows, estimates, family_of
 from src.training_pipeline.folds import Fold, month_numbers, rolling_origins
 from src.training_pipeline.progress import progress
 
@@ -43,7 +40,7 @@ class Judged:
     rounds: int
 
 
-Judge = Callable[[family.Params, int], Judged]
+Judge = Callable[[Params, int], Judged]
 Nested = Callable[[str], AbstractContextManager[tracking.Run]]
 
 
@@ -53,22 +50,13 @@ def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
     The judged months also stop the fit: one fit for each fold instead of two, and the same optimism for every
     candidate. That is good for ranking; eval, which no candidate has seen, says how good the winner is.
     """
+    family, rows = family_of(config), Rows(data.X, data.y)
+    contests = [family.contest(rows[fold.fit], rows[fold.judge], config) for fold in folds]
 
-    @lru_cache(maxsize=len(folds))
-    def prepared(number: int, nthread: int, share: float) -> tuple[Trend, xgboost.DMatrix, xgboost.DMatrix]:
-        fold, params = folds[number], {"nthread": nthread, family.TREND_SHARE: share}
-        trend = family.trend(data.X[fold.fit], data.y[fold.fit], config, params)
-        fit_on = family.matrix(data.X[fold.fit], data.y[fold.fit], config, params, trend)
-        judge_on = family.matrix(data.X[fold.judge], data.y[fold.judge], config, params, trend)
-        return trend, fit_on, judge_on
-
-    def judge(params: family.Params, number: int) -> Judged:
-        share = float(params.get(family.TREND_SHARE, 0))
-        trend, fit_on, judge_on = prepared(number, params["nthread"], share)
-        stop = family.fit_until_worse(params, fit_on, judge_on, config)
-        rows = folds[number].judge
-        estimates = family.predict(stop.booster, data.X[rows], config, trend, stop.rounds)
-        return Judged(metrics.scores(data.y[rows], estimates)[config.tuning.metric], stop.rounds)
+    def judge(params: Params, number: int) -> Judged:
+        stop, judged = contests[number](params), folds[number].judge
+        said = estimates(stop.model, data.X[judged], config)
+        return Judged(metrics.scores_of(config.task, data.y[judged], said)[config.tuning.metric], stop.rounds)
 
     return judge
 
@@ -81,7 +69,7 @@ class Search:
     study: optuna.Study
     judge: Judge
     folds: int
-    base: family.Params
+    base: Params
 
 
 def search(job: Search, trials: int, nested: Nested) -> None:
@@ -134,8 +122,11 @@ def _so_far(study: optuna.Study, config: DatasetConfig) -> str:
 
 def _written(value: float | None, config: DatasetConfig) -> str:
     metric = config.tuning.metric
+    label = metrics.LABELS_OF[config.task][metric]
+    if config.task == "classification":
+        return f"{label} {value:.4f}"
     number = f"{value:,.0f} {config.target.unit}" if metric in metrics.IN_UNIT else f"{100 * (value or 0):.3f} %"
-    return f"{metrics.LABELS[metric]} {number}"
+    return f"{label} {number}"
 
 
 def outcome(study: optuna.Study, config: DatasetConfig, run_id: str | None) -> dict[str, Any]:
@@ -145,6 +136,7 @@ def outcome(study: optuna.Study, config: DatasetConfig, run_id: str | None) -> d
         logger.info("trial %d is better by less than the folds differ: the config's own parameters stay", best.number)
         best = default
     return {
+        "model": config.model.variant or config.model.family,
         "params": best.params,
         "metric": config.tuning.metric,
         "value": best.value,
@@ -188,16 +180,17 @@ def draw(study: optuna.Study, folder: Path, metric: str) -> list[Path]:
 
 def prepare(data: Matrix, config: DatasetConfig, settings: Settings, study_file: Path) -> Search:
     """Check the data and the space, cut the folds, and open the study that belongs to them."""
-    base = family.booster_params(config, {}, family.threads_for(len(data.y), settings.threads))
-    family.check_params(base)
+    family = family_of(config)
+    base = family.params_of(config, {}, family.threads_for(len(data.y), settings.threads))
+    family.check_params(base, config)
     searches.distributions(config)
-    family.check_rows(data.X, data.y, config)
+    check_rows(Rows(data.X, data.y), config)
     months = month_numbers(data.meta[config.split.column])
     folds = rolling_origins(months, config.tuning.folds, config.tuning.fold_months)
     if len(folds) < config.tuning.folds:
         few = "train is short: folds of %d months number %d instead of %d"
         logger.warning(few, config.tuning.fold_months, len(folds), config.tuning.folds)
-    family.check_params({**base, **searches.own_values(config, base)})
+    family.check_params({**base, **searches.own_values(config, base)}, config)
     name = searches.study_name(config, data, months, folds, base)
     study = searches.open_study(study_file, name, config.model.seed)
     return Search(config, study, judge_with(data, config, folds), len(folds), base)
@@ -245,12 +238,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args_parser = parser(__doc__.splitlines()[0])
     add_input(args_parser, "folder of the features; the workspace's data/features if not given")
     add_output_dir(args_parser, "folder of params.json and study.db; the workspace's data/model if not given")
+    add_family(args_parser)
     args_parser.add_argument("--trials", type=int, help="trials in all, those of a stopped search included")
     args = args_parser.parse_args(argv)
     if args.trials is not None and args.trials < 1:
         raise ConfigError(f"--trials must be at least 1, not {args.trials}")
     settings = read_settings()
-    config = read_dataset(args, settings)
+    config = read_dataset(args, settings).variant(args.family)
     workspace = Workspace.of(config.name, settings)
     if args.input is None:
         feature_engineering.ensure(config, workspace, settings)

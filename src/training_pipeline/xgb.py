@@ -1,42 +1,32 @@
-"""The XGBoost family: parameters checked, rounds found, a booster fitted, estimates in the target's unit.
+"""The XGBoost family: parameters checked, rounds found, trees fitted.
 
-Matrices are float32, shape (n, f), NaN = missing; targets are float64, shape (n,), in the target's unit. The booster
-learns, on the target's scale, what a linear trend leaves.
+Matrices are float32, shape (n, f), NaN = missing; targets are float64, shape (n,), in the target's unit or class
+numbers. The booster learns, on the target's scale, what a linear trend leaves.
 """
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
-from numpy.typing import NDArray
 
 from src.core import scale
 from src.core.config import DatasetConfig
-from src.core.errors import ConfigError, DataError
+from src.core.errors import ConfigError
+from src.inference_pipeline.boosted import BoostedTrees
 from src.inference_pipeline.trend import Trend
+from src.training_pipeline.families import Array, Contest, Features, OnRound, Params, Rows, Stopped
 
-Features = NDArray[np.float32]
-Array = NDArray[np.float64]
-Params = dict[str, Any]
 # Those whose output is the target on the model's scale, without a link function of their own.
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
+CLASSIFIER = "multi:softprob"
 ROWS_WORTH_THREADS = 5_000
 # The one parameter that is not XGBoost's: how much of the linear trend lies under the trees.
 TREND_SHARE = "trend_share"
-OnRound = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class EarlyStop:
-    """The rounds that early stopping chose, and MAE on the target's scale after each round."""
-
-    booster: xgb.Booster
-    rounds: int
-    curve: dict[str, list[float]]
+VERSION = f"xgboost {xgb.__version__}"
 
 
 def threads_for(rows: int, wanted: int | None) -> int:
@@ -48,19 +38,23 @@ def threads_for(rows: int, wanted: int | None) -> int:
     return wanted or (1 if rows < ROWS_WORTH_THREADS else 0)
 
 
-def booster_params(config: DatasetConfig, tuned: Mapping[str, Any], threads: int) -> Params:
+def params_of(config: DatasetConfig, tuned: Mapping[str, Any], threads: int) -> Params:
     """Put together what `xgb.train` gets: the config's parameters, then the tuned ones; `hist` unless they say else."""
-    own = {"objective": "reg:squarederror", "tree_method": "hist", **config.model.params}
+    own: Params = {"objective": "reg:squarederror", "tree_method": "hist"}
+    if config.task == "classification":
+        own |= {"objective": CLASSIFIER, "num_class": len(config.target.classes)}
+    own |= config.model.params
     if config.model.trend:
         own[TREND_SHARE] = config.model.trend.share
     return {**own, **tuned, "seed": config.model.seed, "nthread": threads, "verbosity": 1}
 
 
-def check_params(params: Params) -> None:
+def check_params(params: Params, config: DatasetConfig) -> None:
     """Refuse unknown names and impossible values before any real work (ConfigError)."""
-    if params["objective"] not in OBJECTIVES:
+    allowed = OBJECTIVES if config.task == "regression" else (CLASSIFIER,)
+    if params["objective"] not in allowed:
         raise ConfigError(
-            f"model.params: objective {params['objective']!r} is not one of {', '.join(OBJECTIVES)}; "
+            f"model.params: objective {params['objective']!r} is not one of {', '.join(allowed)}; "
             "for another scale use target.transform"
         )
     with warnings.catch_warnings(record=True) as caught:
@@ -75,8 +69,9 @@ def check_params(params: Params) -> None:
             raise ConfigError(f"model.params: XGBoost does not know {names}; correct the name or remove it")
 
 
-def effective_params(params: Params, names: tuple[str, ...]) -> Params:
+def effective_params(params: Params, names: tuple[str, ...], config: DatasetConfig) -> Params:
     """Read the values that XGBoost would use for parameters of trees, its own defaults included; None: no such one."""
+    del config
     written = json.loads(_probe(params).save_config())["learner"]["gradient_booster"]["tree_train_param"]
     return {name: params.get(name, _number(written.get(name))) for name in names}
 
@@ -84,7 +79,9 @@ def effective_params(params: Params, names: tuple[str, ...]) -> Params:
 def _probe(params: Params) -> xgb.Booster:
     # One round on four made-up rows costs a millisecond and has XGBoost itself judge the parameters.
     X = np.arange(4, dtype=np.float32).reshape(4, 1)
-    data = xgb.QuantileDMatrix(X, label=np.arange(1, 5), max_bin=int(params.get("max_bin", 256)))
+    data = xgb.QuantileDMatrix(
+        X, label=np.arange(4) % int(params.get("num_class", 4)), max_bin=int(params.get("max_bin", 256))
+    )
     return xgb.train(_of_trees(params), data, 1)
 
 
@@ -99,26 +96,11 @@ def _number(text: str | None) -> float | str | None:
         return text
 
 
-def check_rows(X: Features, y: Array, config: DatasetConfig) -> None:
-    """Refuse rows that XGBoost would refuse late or learn from wrongly (DataError names the column and how many)."""
-    column = config.target.column
-    if len(y) == 0:
-        raise DataError("train has no rows; check split.eval_from and the rules under rows")
-    bad = ~np.isfinite(y) | ((y <= 0) if config.target.transform == "log" else np.zeros(len(y), bool))
-    if bad.any():
-        rule = "finite and above 0 (target.transform is log)" if config.target.transform == "log" else "finite"
-        raise DataError(f"train: {column} must be {rule}; {bad.sum():,} rows are not, the first is {y[bad][0]:g}")
-    infinite = np.isinf(X).any(axis=0)
-    if infinite.any():
-        name = config.feature_names[int(np.argmax(infinite))]
-        raise DataError(f"train: feature {name!r} is infinite in {int(np.isinf(X).sum()):,} values; check its recipe")
-
-
 def trend(X: Features, y: Array, config: DatasetConfig, params: Params) -> Trend:
     """Fit the linear part; without `model.trend` there is none."""
     if config.model.trend is None:
         return Trend.none()
-    z = scale.forward(config.target.transform, y)
+    z = scale.forward(config.target.transform, y)  # a trend is of numbers only
     return Trend.fit(X, z, config.trend_columns, config.model.trend.ridge, float(params[TREND_SHARE]))
 
 
@@ -144,30 +126,42 @@ class _Rounds(xgb.callback.TrainingCallback):
         return False
 
 
-def fit(params: Params, data: xgb.DMatrix, rounds: int, on_round: OnRound | None = None) -> xgb.Booster:
-    """Add `rounds` trees."""
-    return xgb.train(_of_trees(params), data, rounds, callbacks=[_Rounds(on_round)] if on_round else None)
+def fit(on: Rows, config: DatasetConfig, params: Params, rounds: int, on_round: OnRound | None = None) -> BoostedTrees:
+    """Fit the trend, then add `rounds` rounds of trees."""
+    under = trend(on.X, on.y, config, params)
+    callbacks = [_Rounds(on_round)] if on_round else None
+    booster = xgb.train(_of_trees(params), matrix(on.X, on.y, config, params, under), rounds, callbacks=callbacks)
+    return BoostedTrees(booster, under)
 
 
-def fit_until_worse(
-    params: Params, fit_on: xgb.DMatrix, judge_on: xgb.DMatrix, config: DatasetConfig, on_round: OnRound | None = None
-) -> EarlyStop:
-    """Add trees until the judged rows have not improved for `early_stopping.rounds`, at most `max_rounds`."""
-    curve: dict[str, dict[str, list[float]]] = {}
-    booster = xgb.train(
-        {**_of_trees(params), "eval_metric": "mae"},
-        fit_on,
-        config.model.max_rounds,
-        evals=[(judge_on, "judge")],
-        early_stopping_rounds=config.model.early_stopping.rounds,
-        evals_result=curve,
-        verbose_eval=False,
-        callbacks=[_Rounds(on_round)] if on_round else None,
-    )
-    return EarlyStop(booster, booster.best_iteration + 1, {"judge_mae": curve["judge"]["mae"]})
+def contest(fit_on: Rows, judge_on: Rows, config: DatasetConfig) -> Contest:
+    """Prepare rows to fit and rows to judge, for any number of candidates.
 
+    A candidate gets trees until the judged rows have not improved for `early_stopping.rounds`, at most `max_rounds`.
+    """
 
-def predict(booster: xgb.Booster, X: Features, config: DatasetConfig, under: Trend, rounds: int = 0) -> Array:
-    """Estimate in the target's unit, shape (n,), from the trend and the first `rounds` trees (0: all of them)."""
-    z = booster.inplace_predict(X, iteration_range=(0, rounds), validate_features=False)
-    return scale.inverse(config.target.transform, z + under(X))
+    @lru_cache(maxsize=1)
+    def prepared(nthread: int, share: float) -> tuple[Trend, xgb.DMatrix, xgb.DMatrix]:
+        params = {"nthread": nthread, TREND_SHARE: share}
+        under = trend(fit_on.X, fit_on.y, config, params)
+        fitting, judging = (matrix(rows.X, rows.y, config, params, under) for rows in (fit_on, judge_on))
+        return under, fitting, judging
+
+    def candidate(params: Params, on_round: OnRound | None = None) -> Stopped:
+        under, fitting, judging = prepared(params["nthread"], float(params.get(TREND_SHARE, 0)))
+        metric = "mae" if config.task == "regression" else "mlogloss"
+        curve: dict[str, dict[str, list[float]]] = {}
+        booster = xgb.train(
+            {**_of_trees(params), "eval_metric": metric},
+            fitting,
+            config.model.max_rounds,
+            evals=[(judging, "judge")],
+            early_stopping_rounds=config.model.early_stopping.rounds,
+            evals_result=curve,
+            verbose_eval=False,
+            callbacks=[_Rounds(on_round)] if on_round else None,
+        )
+        rounds = booster.best_iteration + 1
+        return Stopped(BoostedTrees(booster[:rounds], under), rounds, {f"judge_{metric}": curve["judge"][metric]})
+
+    return candidate

@@ -291,7 +291,9 @@ def test_the_trend_under_the_trees_is_judged_and_published(
     column = quick.feature_names.index("median_ppsf")
     trend = Trend.fit(X, 0.01 * np.log(np.nan_to_num(X[:, column], nan=100.0)).astype(float), (column,), 1.0, 1.0)
     without = judge(publishing=False)
-    write_json(places.model / "train.json", {**read_json(places.model / "train.json"), "trend": trend.plain()})
+    write_json(
+        places.model / "train.json", {**read_json(places.model / "train.json"), "model": {"trend": trend.plain()}}
+    )
     result = judge()
     assert result.cards["eval"].scores != without.cards["eval"].scores
     assert result.version is not None

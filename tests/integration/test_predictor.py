@@ -69,9 +69,9 @@ def test_contributions_add_up_to_the_estimate(published: Published, holdout: pl.
     rows = holdout.head(20)
     why = published.predictor.explain(rows)
     estimate = published.predictor.predict(rows).estimate
-    assert why.base + why.dollars.sum(axis=1) == pytest.approx(estimate, rel=1e-12)
+    assert why.base + why.amounts.sum(axis=1) == pytest.approx(estimate, rel=1e-12)
     top = why.top(0, 3)
-    assert [abs(dollars) for _, dollars in top] == sorted(np.abs(why.dollars[0]))[::-1][:3]
+    assert [abs(amount) for _, amount in top] == sorted(np.abs(why.amounts[0]))[::-1][:3]
 
 
 def test_unknown_places_are_priced_and_flagged(published: Published, holdout: pl.DataFrame) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from src.core.bundle import CONTENTS, FILES, MANIFEST
+from src.core.bundle import MANIFEST
 from src.core.errors import BundleError, HousecastError, StoreError
 from src.core.folder_store import FolderStore
 from src.core.pointer import POINTER
-from tests.bundles import V1, V2, V3, sealed
+from tests.bundles import BUNDLED, FILES, V1, V2, V3, sealed
 from tests.integration.stores import WHO, FolderPlace, Place, published
 
 
@@ -25,7 +25,7 @@ def test_a_file_missing_in_the_store_is_named(place: Place, tmp_path: Path, name
     assert list((tmp_path / "cache").glob("*")) == []
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_a_file_damaged_in_the_store_is_named(place: Place, tmp_path: Path, name: str) -> None:
     published(place, tmp_path, V1)
     path = f"housets/{V1}/{name}"

@@ -10,6 +10,7 @@ from src.core import metrics
 from src.core.config import DatasetConfig
 from src.feature_pipeline import simulate
 from src.feature_pipeline.feature_engineering import read_matrix
+from src.inference_pipeline.boosted import BoostedTrees
 from src.training_pipeline import train, xgb
 from tests.conftest import Published
 
@@ -69,10 +70,12 @@ def test_intervals_hold_roughly_what_they_promise_out_of_sample(
 
 def test_the_same_rows_seed_and_machine_give_the_same_bits(published: Published, config: DatasetConfig) -> None:
     data = read_matrix(published.space.features / "train.parquet", config)
-    params = xgb.booster_params(config, {}, 1)
+    params = xgb.params_of(config, {}, 1)
     first, second = (train.train(data, config, params) for _ in range(2))
-    assert first.booster.save_raw() == second.booster.save_raw()
-    assert first.trend == second.trend
+    assert isinstance(first.model, BoostedTrees)
+    assert isinstance(second.model, BoostedTrees)
+    assert first.model.booster.save_raw() == second.model.booster.save_raw()
+    assert first.model.trend == second.model.trend
 
 
 def test_the_published_scores_are_those_of_the_published_model(

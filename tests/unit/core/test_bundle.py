@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from src.core import bundle, manifest
-from src.core.bundle import CONTENTS, FILES, MANIFEST, assembling, git_commit, new_version, seal, verify, verify_as
+from src.core.bundle import MANIFEST, assembling, git_commit, new_version, seal, verify, verify_as
 from src.core.errors import BundleError, ConfigError
-from tests.bundles import V1, V2, ed25519_keys, sealed
+from tests.bundles import BUNDLED, FILES, V1, V2, ed25519_keys, sealed
 
 
 def _edit(folder: Path, **changes: Any) -> None:
@@ -26,8 +26,8 @@ def test_a_sealed_bundle_verifies_and_says_where_it_came_from(tmp_path: Path) ->
     made = verify(folder)
     assert {path.name for path in folder.iterdir()} == set(FILES)
     assert (made.dataset, made.version, made.git_commit) == ("housets", V1, "abc")
-    assert set(made.files) == set(CONTENTS)
-    assert set(made.packages) == {"xgboost", "numpy", "polars", "narwhals", "housecast", "python"}
+    assert set(made.files) == set(BUNDLED)
+    assert set(made.packages) == {"xgboost", "numpy", "polars", "narwhals", "scikit-learn", "housecast", "python"}
     assert made.packages["xgboost"] != "absent"
     assert made.files["model.ubj"].size == 1000
 
@@ -53,7 +53,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         verify(folder)
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_truncated_and_altered_files_are_named(tmp_path: Path, name: str) -> None:
     folder = sealed(tmp_path / "b")
     whole = (folder / name).read_bytes()

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from src.core.errors import BundleError, DataError
-from src.core.scale import Transform, inverse
-from src.inference_pipeline.contributions import contributions, to_target_unit
+from src.core.errors import DataError
+from src.core.scale import Transform, inverse, softmax
+from src.inference_pipeline.boosted import BoostedTrees
+from src.inference_pipeline.contributions import to_probability, to_target_unit
+from src.inference_pipeline.trend import Trend
 
 quick = settings(deadline=None, database=None)
 shap_values = arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 6)), elements=st.floats(-4, 4, width=32))
@@ -23,6 +25,12 @@ def model() -> tuple[xgb.Booster, np.ndarray]:
     X[random.random(X.shape) < 0.1] = np.nan
     y = 12.5 + np.nan_to_num(X) @ np.array([0.4, -0.3, 0.2, 0.1, 0.0, 0.0]) + random.normal(size=500) * 0.05
     return xgb.train({"max_depth": 4, "nthread": 1}, xgb.DMatrix(X, y, feature_names=list("abcdef")), 30), X
+
+
+def contributions(
+    booster: xgb.Booster, X: np.ndarray, estimate: np.ndarray, transform: Transform
+) -> tuple[np.ndarray, np.ndarray]:
+    return to_target_unit(BoostedTrees(booster, Trend.none()).contributions(X), estimate, transform)
 
 
 def margins(booster: xgb.Booster, X: np.ndarray) -> np.ndarray:
@@ -127,14 +135,40 @@ def test_no_row_and_infinite_values_are_explained(model: tuple[xgb.Booster, np.n
     np.testing.assert_array_equal(wild, shown)
 
 
-def test_wrong_shapes_and_several_outputs_are_refused(model: tuple[xgb.Booster, np.ndarray]) -> None:
+def test_a_wrong_width_and_classes_without_a_choice_are_refused(model: tuple[xgb.Booster, np.ndarray]) -> None:
     booster, X = model
     with pytest.raises(DataError, match="takes 6 features, not 5"):
         contributions(booster, X[:, :5], np.ones(500), "log")
-    with pytest.raises(DataError, match=r"500 rows to explain need 500 estimates, not .*\(3,\)"):
-        contributions(booster, X, np.ones(3), "log")
-    classes = np.arange(500) % 3
+    with pytest.raises(DataError, match="has 3 classes: say which"):
+        BoostedTrees(classifier(X), Trend.none()).contributions(X)
+
+
+def classifier(X: np.ndarray) -> xgb.Booster:
+    classes = np.digitize(np.nan_to_num(X[:, 0]), [-0.5, 0.5])
     parameters = {"objective": "multi:softprob", "num_class": 3, "nthread": 1, "max_depth": 2}
-    several = xgb.train(parameters, xgb.DMatrix(X, classes), 2)
-    with pytest.raises(BundleError, match="one output, this one has 3"):
-        contributions(several, X, np.ones(500), "none")
+    return xgb.train(parameters, xgb.DMatrix(X, classes), 8)
+
+
+def test_class_contributions_add_up_to_the_probability_less_the_one_at_the_base(
+    model: tuple[xgb.Booster, np.ndarray],
+) -> None:
+    _, X = model
+    booster = classifier(X)
+    trees = BoostedTrees(booster, Trend.none())
+    p = trees(X)
+    chosen = p.argmax(axis=1)
+    amounts = trees.contributions(X, chosen)
+    bias = booster.predict(xgb.DMatrix(X), pred_contribs=True)[:, :, -1]
+    base = softmax(bias)[np.arange(len(X)), chosen]
+    np.testing.assert_allclose(base + amounts.sum(axis=1), p[np.arange(len(X)), chosen], atol=1e-6)
+    assert (np.abs(amounts).argmax(axis=1) == 0).mean() > 0.95  # the feature that makes the classes
+
+
+@quick
+@given(arrays(np.float64, (2, 3, 4), elements=st.floats(-3, 3)), arrays(np.float64, (2, 3), elements=st.floats(-3, 3)))
+def test_probability_amounts_sum_to_the_difference_for_any_shap(shap: np.ndarray, margin: np.ndarray) -> None:
+    chosen = np.array([0, 2])
+    amounts = to_probability(shap, margin, chosen)
+    rows = np.arange(2)
+    moved = softmax(margin)[rows, chosen] - softmax(margin - shap.sum(axis=2))[rows, chosen]
+    np.testing.assert_allclose(amounts.sum(axis=1), moved, atol=1e-7)

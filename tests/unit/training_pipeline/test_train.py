@@ -12,12 +12,19 @@ import xgboost
 from src.core import metrics
 from src.core.config import Settings
 from src.core.errors import ConfigError, DataError
-from src.inference_pipeline.trend import Trend
+from src.inference_pipeline.boosted import BoostedTrees
 from src.training_pipeline import train, xgb
+from src.training_pipeline.families import Rows
+from src.training_pipeline.families import estimates as estimates_of
 from src.training_pipeline.folds import month_numbers
 from tests.markets import tiny_config, tiny_matrix, write_train
 
-PARAMS = xgb.booster_params(tiny_config(), {}, 1)
+PARAMS = xgb.params_of(tiny_config(), {}, 1)
+
+
+def booster_of(trained: train.Trained) -> xgboost.Booster:
+    assert isinstance(trained.model, BoostedTrees)
+    return trained.model.booster
 
 
 def test_training_learns_and_judges_months_that_it_did_not_fit() -> None:
@@ -26,7 +33,7 @@ def test_training_learns_and_judges_months_that_it_did_not_fit() -> None:
     assert trained.validation["mape"] < 0.35
     assert trained.months == {"first": "2017-01", "first_judged": "2019-07", "last": "2019-12"}
     fresh = tiny_matrix(seed=2)
-    estimates = xgb.predict(trained.booster, fresh.X, tiny_config(), trained.trend)
+    estimates = estimates_of(trained.model, fresh.X, tiny_config())
     assert metrics.mape(fresh.y, estimates) < 0.35
 
 
@@ -35,32 +42,29 @@ def test_all_of_train_is_fitted_with_more_rounds_in_proportion() -> None:
     trained = train.train(data, tiny_config(), PARAMS)
     # 36 months, of which the last 6 only judge.
     assert trained.rounds == round(trained.stopped_at * 36 / 30)
-    assert trained.booster.num_boosted_rounds() == trained.rounds
-    alone = xgb.fit(PARAMS, xgb.matrix(data.X, data.y, tiny_config(), PARAMS, Trend.none()), trained.rounds)
-    assert alone.save_raw() == trained.booster.save_raw()
+    assert booster_of(trained).num_boosted_rounds() == trained.rounds
+    alone = xgb.fit(Rows(data.X, data.y), tiny_config(), PARAMS, trained.rounds)
+    assert alone.booster.save_raw() == booster_of(trained).save_raw()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_same_seed_and_data_give_the_same_bits(threads: int) -> None:
     data, params = tiny_matrix(per_month=100), {**PARAMS, "nthread": threads}
-    none = Trend.none()
-    first, second = (train.train(data, tiny_config(), params).booster for _ in range(2))
-    assert first.save_raw() == second.save_raw()
-    assert np.array_equal(
-        xgb.predict(first, data.X, tiny_config(), none), xgb.predict(second, data.X, tiny_config(), none)
-    )
+    first, second = (train.train(data, tiny_config(), params) for _ in range(2))
+    assert booster_of(first).save_raw() == booster_of(second).save_raw()
+    assert np.array_equal(*(estimates_of(one.model, data.X, tiny_config()) for one in (first, second)))
 
 
 def test_another_seed_gives_another_model() -> None:
     data = tiny_matrix()
-    first = train.train(data, tiny_config(), PARAMS).booster
-    assert first.save_raw() != train.train(data, tiny_config(), {**PARAMS, "seed": 43}).booster.save_raw()
+    first = booster_of(train.train(data, tiny_config(), PARAMS))
+    assert first.save_raw() != booster_of(train.train(data, tiny_config(), {**PARAMS, "seed": 43})).save_raw()
 
 
 def test_estimates_of_a_log_target_are_prices() -> None:
     data = tiny_matrix()
     trained = train.train(data, tiny_config(), PARAMS)
-    estimates = xgb.predict(trained.booster, data.X, tiny_config(), trained.trend)
+    estimates = estimates_of(trained.model, data.X, tiny_config())
     assert estimates.dtype == np.float64
     assert (estimates > 0).all()
     assert 0.8 < np.median(estimates / data.y) < 1.2
@@ -135,13 +139,13 @@ def test_tuned_parameters_replace_the_configs(tmp_path: Path, recording: Setting
 def test_a_damaged_parameter_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "params.json").write_text(text)
     with pytest.raises(ConfigError, match=said):
-        train.read_params(tmp_path / "params.json")
+        train.read_params(tmp_path / "params.json", tiny_config())
 
 
 def test_a_named_parameter_file_must_exist(tmp_path: Path) -> None:
-    assert train.read_params(tmp_path / "params.json") == {}
+    assert train.read_params(tmp_path / "params.json", tiny_config()) == {}
     with pytest.raises(ConfigError, match="does not exist"):
-        train.read_params(tmp_path / "params.json", required=True)
+        train.read_params(tmp_path / "params.json", tiny_config(), required=True)
 
 
 def test_a_failed_training_leaves_the_old_model(tmp_path: Path, recording: Settings) -> None:

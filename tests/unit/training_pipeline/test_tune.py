@@ -109,7 +109,7 @@ def test_a_hopeless_candidate_is_pruned_and_the_default_never(tmp_path: Path) ->
         del fold
         return tune.Judged(9.0 if params["learning_rate"] == default else params["learning_rate"], 10)
 
-    job = tune.Search(config, opened, judge, 3, xgb.booster_params(config, {}, 1))
+    job = tune.Search(config, opened, judge, 3, xgb.params_of(config, {}, 1))
     tune.search(job, 12, lambda name: nullcontext(Run(None, "", None)))
     trials = opened.trials
     assert trials[0].state.name == "COMPLETE"
@@ -130,7 +130,7 @@ def named(config: DatasetConfig, seed: int = 0) -> str:
     data = tiny_matrix(seed=seed)
     months = month_numbers(data.meta["date"])
     folds = rolling_origins(months, config.tuning.folds, config.tuning.fold_months)
-    return study.study_name(config, data, months, folds, xgb.booster_params(config, {}, 1))
+    return study.study_name(config, data, months, folds, xgb.params_of(config, {}, 1))
 
 
 def test_a_changed_search_starts_anew() -> None:
@@ -173,7 +173,7 @@ def test_xgboosts_defaults_stand_in_for_parameters_that_the_config_leaves_out() 
         "grow_policy": {"choice": ["depthwise"]},
     }
     config = tiny_config(tuning={"space": space})
-    own = study.own_values(config, xgb.booster_params(config, {}, 1))
+    own = study.own_values(config, xgb.params_of(config, {}, 1))
     assert own == {"reg_lambda": 1.0, "max_leaves": 0, "grow_policy": "depthwise"}
     assert isinstance(own["max_leaves"], int)
 
