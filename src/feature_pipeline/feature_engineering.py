@@ -5,9 +5,10 @@ Reads `processed/`, writes `features/{train,eval,holdout}.parquet` (the config's
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -85,15 +86,22 @@ def _encode_split(
     return nw.from_native(numbered).select(*meta, *wanted).to_native()
 
 
-def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, int]:
-    """Fit on train, encode every split; returns rows by split. On an error no split is replaced."""
-    clean = dict(zip(SPLITS, pl.collect_all([scan_split(input_dir, split) for split in SPLITS]), strict=True))
+def encoded_splits(
+    clean: Mapping[str, pl.DataFrame], config: DatasetConfig
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    """Fit the encoders on `train` and encode every split; returns the features and the fitted tables."""
     fitted = fit(clean["train"], config)
     tables = dict(fitted.tables)
     if config.lookup:
         tables["lookup"] = encoders.lookup_table(config)
-    lazy = [_encode_split(clean[split], config, fitted, training=split == "train") for split in SPLITS]
-    encoded = dict(zip(SPLITS, pl.collect_all(lazy), strict=True))
+    lazy = [_encode_split(frame, config, fitted, training=split == "train") for split, frame in clean.items()]
+    return dict(zip(clean, pl.collect_all(lazy), strict=True)), tables
+
+
+def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, int]:
+    """Fit on train, encode every split; returns rows by split. On an error no split is replaced."""
+    clean = dict(zip(SPLITS, pl.collect_all([scan_split(input_dir, split) for split in SPLITS]), strict=True))
+    encoded, tables = encoded_splits(clean, config)
     rows = {split: frame.height for split, frame in encoded.items()}
     write_splits(
         output_dir,
@@ -111,10 +119,14 @@ def read_matrix(path: Path, config: DatasetConfig) -> Matrix:
     Raises:
         DataError: the file is missing, or was made with other features.
     """
-    frame = scan_split(path.parent, path.stem).collect()
+    return matrix_of(scan_split(path.parent, path.stem).collect(), config, str(path))
+
+
+def matrix_of(frame: pl.DataFrame, config: DatasetConfig, where: str) -> Matrix:
+    """Turn a split of features into arrays; `where` names it in errors (DataError when a feature is not there)."""
     lacking = [name for name in (*config.feature_names, *config.meta_columns) if name not in frame.columns]
     if lacking:
-        raise DataError(f"{path} lacks {lacking[0]!r}: it was made with another config; run feature_engineering again")
+        raise DataError(f"{where} lacks {lacking[0]!r}: it was made with another config; run feature_engineering again")
     X = frame.select(config.feature_names).to_numpy(order="c")
     y = numbered_target(frame[config.target.column], config).to_numpy().astype(np.float64)
     return Matrix(X, y, frame.select(config.meta_columns))

@@ -4,7 +4,7 @@ Reads `raw/{train,eval,holdout}.parquet`, writes `processed/{train,eval,holdout}
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,17 +96,19 @@ def _check_lookup(frame: pl.DataFrame, config: DatasetConfig, split: str) -> tup
     return len(unmatched), examples
 
 
-def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, Cleaned]:
-    """Clean every split; on an error no split is replaced.
+def cleaned_splits(
+    raw: Mapping[str, pl.LazyFrame | pl.DataFrame], config: DatasetConfig
+) -> tuple[dict[str, pl.DataFrame], dict[str, Cleaned]]:
+    """Clean every split and apply the row rules to `train`; returns the clean splits and what was done to each.
 
     Raises:
-        DataError: a raw split is missing, or too many rows have an unknown place.
+        DataError: too many rows have an unknown place, or no row is left.
     """
     tables: Tables = {"lookup": encoders.lookup_table(config)} if config.lookup else {}
     frames: dict[str, pl.DataFrame] = {}
     report: dict[str, Cleaned] = {}
-    cleaned_splits = pl.collect_all([clean(load.scan_split(input_dir, split), config, tables) for split in SPLITS])
-    for split, frame in zip(SPLITS, cleaned_splits, strict=True):
+    done = pl.collect_all([clean(frame.lazy(), config, tables) for frame in raw.values()])
+    for split, frame in zip(raw, done, strict=True):
         unmatched, examples = _check_lookup(frame, config, split)
         rows_in = frame.height
         frame, dropped = drop_training_rows(frame, config) if split == "train" else (frame, {})
@@ -114,7 +116,18 @@ def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, C
             raise DataError(f"{split}: no row is left after the row rules ({dropped})")
         frames[split] = frame
         report[split] = Cleaned(rows_in, frame.height, dropped, unmatched, examples)
-        for rule, count in dropped.items():
+    return frames, report
+
+
+def run(config: DatasetConfig, input_dir: Path, output_dir: Path) -> dict[str, Cleaned]:
+    """Clean every split; on an error no split is replaced.
+
+    Raises:
+        DataError: a raw split is missing, or too many rows have an unknown place.
+    """
+    frames, report = cleaned_splits({split: load.scan_split(input_dir, split) for split in SPLITS}, config)
+    for split, done in report.items():
+        for rule, count in done.dropped.items():
             logger.info("%s: dropped %s rows: %s", split, f"{count:,}", rule)
     record = {split: asdict(done) for split, done in report.items()}
     load.write_splits(output_dir, frames, record="preprocess.json", content=record)
