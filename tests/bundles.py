@@ -22,12 +22,13 @@ def sealed(
     salt: str = "",
     size: int = 1000,
     private_key: str | None = None,
+    files: dict[str, bytes] | None = None,
 ) -> Path:
-    """Write a whole bundle; another salt makes other bytes."""
+    """Write a whole bundle; another salt makes other bytes, and `files` replaces some of the contents."""
     folder.mkdir(parents=True)
     for name in BUNDLED:
         text = f"{name} {version} {salt} ".encode()
-        (folder / name).write_bytes((text * (size // len(text) + 1))[:size])
+        (folder / name).write_bytes((files or {}).get(name, (text * (size // len(text) + 1))[:size]))
     seal(
         folder,
         dataset=dataset,

@@ -15,6 +15,8 @@ from src.core.log import set_up_logging
 
 EXIT_CODES = "exit codes: 0 done, 1 a gate, check or job failed, 2 the input or configuration is wrong"
 
+REASON_LENGTH = 1000
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Show defaults, but not `None`, of which the help itself says what it stands for; keep the epilog's lines."""
@@ -63,6 +65,17 @@ def add_store(made: argparse.ArgumentParser) -> None:
         default=None,
         help="model store, a folder or s3://bucket/prefix; else MODEL_STORE, S3_BUCKET, models/",
     )
+
+
+def add_why(made: argparse.ArgumentParser, text: str) -> None:
+    made.add_argument("--why", type=_reason, default=None, help=text)
+
+
+def _reason(text: str) -> str:
+    # Kept for good, in one small object that every reader of the store parses, and shown on terminals.
+    if not text.strip() or len(text) > REASON_LENGTH or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"the reason must be one line of 1 to {REASON_LENGTH:,} printable characters")
+    return text.strip()
 
 
 def read_settings() -> Settings:

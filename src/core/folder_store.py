@@ -1,6 +1,7 @@
-"""A model store in a folder: `<root>/<dataset>/<version>/...` and `<root>/<dataset>/current.json`."""
+"""A model store in a folder: below `<root>/<dataset>/` the versions' folders, `current.json` and `stages.json`."""
 
 import fcntl
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,22 +13,14 @@ from src.core.bundle import MANIFEST, Manifest, assembling, receive, sync, verif
 from src.core.errors import StoreError
 from src.core.files import replacing
 from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, parse_manifest
-from src.core.pointer import (
-    MAX_POINTER_BYTES,
-    POINTER,
-    MovesPointer,
-    Pointer,
-    check_dataset,
-    check_version,
-    parse_pointer,
-    unknown,
-)
+from src.core.moves import MovesVersions
+from src.core.pointer import MAX_POINTER_BYTES, check_dataset, check_version, unknown
 
 LOCK_SECONDS = 30.0
 
 
-class FolderStore(MovesPointer):
-    """Versions are folders renamed into place; a lock that dies with its process guards the pointer."""
+class FolderStore(MovesVersions):
+    """Versions are folders renamed into place; a lock that dies with its process guards what changes."""
 
     def __init__(self, root: Path, *, public_key: str | None = None) -> None:
         self.root = root
@@ -95,26 +88,26 @@ class FolderStore(MovesPointer):
             raise unknown(dataset, version, whole)
         return self.root / dataset / version
 
-    def _read(self, dataset: str) -> tuple[Pointer | None, str]:
-        path = self.root / dataset / POINTER
+    def _get(self, key: str, limit: int) -> tuple[bytes, str] | None:
         with self._explained():
             try:
-                with path.open("rb") as stream:
-                    text = stream.read(MAX_POINTER_BYTES + 1)
+                with (self.root / key).open("rb") as stream:
+                    content = stream.read(limit + 1)
             except FileNotFoundError:
-                return None, ""
-        return parse_pointer(text, str(path)), text.decode()
+                return None
+        return content, hashlib.sha256(content).hexdigest()
 
-    def _swap(self, dataset: str, new: Pointer, token: str) -> bool:
-        path = self.root / dataset / POINTER
-        with self._explained(), self._locked(dataset, "promote"):
-            if self._read(dataset)[1] != token:
+    def _swap(self, key: str, body: bytes, token: str) -> bool:
+        path = self.root / key
+        with self._explained(), self._locked(path.parent.name, "promote"):
+            now = self._get(key, MAX_POINTER_BYTES)
+            if (now[1] if now else "") != token:
                 return False
             # As in publish: under the lock, what is left here is a killed promoter's.
             for left in path.parent.glob(f".{path.stem}.*.tmp{path.suffix}"):
                 left.unlink()
             with replacing(path) as temporary:
-                temporary.write_text(new.model_dump_json(indent=2) + "\n", encoding="utf-8")
+                temporary.write_bytes(body)
                 sync(temporary)
             sync(path.parent)
         return True

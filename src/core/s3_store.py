@@ -1,4 +1,4 @@
-"""A model store in S3: `<prefix>/models/<dataset>/<version>/...` and `<prefix>/models/<dataset>/current.json`."""
+"""A model store in S3: below `<prefix>/models/<dataset>/` the versions' folders, `current.json` and `stages.json`."""
 
 import base64
 import hashlib
@@ -15,16 +15,8 @@ from src.core.bundle import MANIFEST, Manifest, receive, verify_as
 from src.core.config import Settings
 from src.core.errors import BundleError, ConfigError, StoreError
 from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, check_names, parse_manifest
-from src.core.pointer import (
-    MAX_POINTER_BYTES,
-    POINTER,
-    MovesPointer,
-    Pointer,
-    check_dataset,
-    check_version,
-    parse_pointer,
-    unknown,
-)
+from src.core.moves import MovesVersions
+from src.core.pointer import check_dataset, check_version, unknown
 from src.core.s3_errors import ABSENT, CONDITION_FAILED, code_of, explained
 
 if TYPE_CHECKING:
@@ -50,8 +42,8 @@ def connect(bucket: str, settings: Settings) -> "S3Client":
             raise ConfigError("S3_ENDPOINT_URL is not a URL: write it like http://host:9000") from error
 
 
-class S3Store(MovesPointer):
-    """Objects are written once, the manifest last; the pointer is swapped with a conditional write."""
+class S3Store(MovesVersions):
+    """Objects are written once, the manifest last; what changes is swapped with a conditional write."""
 
     def __init__(self, client: "S3Client", bucket: str, prefix: str = "", *, public_key: str | None = None) -> None:
         self.client = client
@@ -128,14 +120,8 @@ class S3Store(MovesPointer):
 
         return receive(into, dataset, version, fill, public_key=self.public_key)
 
-    def _read(self, dataset: str) -> tuple[Pointer | None, str]:
-        key = f"{dataset}/{POINTER}"
-        found = self._get(key, MAX_POINTER_BYTES)
-        return (parse_pointer(found[0], f"{self}/{key}"), found[1]) if found else (None, "")
-
-    def _swap(self, dataset: str, new: Pointer, token: str) -> bool:
-        key = f"{self.root}/{dataset}/{POINTER}"
-        body = new.model_dump_json(indent=2).encode() + b"\n"
+    def _swap(self, key: str, body: bytes, token: str) -> bool:
+        key = f"{self.root}/{key}"
         with explained(self.bucket, key):
             try:
                 if token:

@@ -10,7 +10,7 @@ import pytest
 from src.core.cli import run_command
 from src.core.config import PROJECT, Settings
 from src.core.folder_store import FolderStore
-from src.core.store import main
+from src.core.store_cli import main
 from tests.bundles import V1, V2, sealed
 from tests.integration.stores import BucketPlace
 
@@ -37,8 +37,12 @@ def test_promote_list_show_roll_back(store: FolderStore, capsys: pytest.CaptureF
     listed = capsys.readouterr().out
     assert listed.index(V2) < listed.index(V1), "the newest first"
     assert "india_rent" in listed
-    assert "yes" in next(line for line in listed.splitlines() if V2 in line)
-    assert "yes" not in next(line for line in listed.splitlines() if V1 in line)
+    assert "production" in next(line for line in listed.splitlines() if V2 in line)
+    assert "archived" in next(line for line in listed.splitlines() if V1 in line)
+    assert "development" in listed.split("india_rent in")[1]
+    when = f"{store.current('housets').promoted_at:%Y-%m-%d %H:%M}"  # type: ignore[union-attr]
+    assert when in listed, "a date stays on one line of 80 columns"
+    assert max(map(len, listed.splitlines())) <= 80
     assert _run("rollback", "--why", "too high", *where) == 0
     assert store.current("housets").version == V1  # type: ignore[union-attr]
     assert _run("rollback", V2, "--why", "was right", *where) == 0
@@ -54,8 +58,8 @@ def test_json_for_scripts(store: FolderStore, capsys: pytest.CaptureFixture[str]
     store.promote("housets", V2, by="ann", why="better")
     assert _run("list", *where) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "housets": {"current": V2, "versions": [V1, V2]},
-        "india_rent": {"current": None, "versions": [V1]},
+        "housets": {"current": V2, "versions": [V1, V2], "stages": {V1: "development", V2: "production"}},
+        "india_rent": {"current": None, "versions": [V1], "stages": {V1: "development"}},
     }
     assert _run("list", "--dataset", "india_rent", *where) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["india_rent"]
@@ -63,8 +67,9 @@ def test_json_for_scripts(store: FolderStore, capsys: pytest.CaptureFixture[str]
     shown = json.loads(capsys.readouterr().out)
     assert shown["current"]["by"] == "ann"
     assert shown["manifest"]["version"] == V1
+    assert (shown["stage"], shown["moves"]) == ("development", [])
     assert _run("show", "--dataset", "india_rent", *where) == 0
-    assert json.loads(capsys.readouterr().out) == {"current": None, "manifest": None}
+    assert json.loads(capsys.readouterr().out) == {"current": None, "manifest": None, "stage": None, "moves": []}
 
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

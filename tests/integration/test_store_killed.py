@@ -1,4 +1,4 @@
-"""A publisher or promoter killed at any point (SIGKILL) leaves the old version current and whole, and a rerun works."""
+"""Whoever publishes, promotes or moves may be killed at any point (SIGKILL): the old version stays; a rerun works."""
 
 import subprocess
 import sys
@@ -28,6 +28,8 @@ store = open_store(uri, Settings(), Path())
 def act():
     if task == "publish":
         store.publish("housets", Path(bundle))
+    elif task == "move":
+        store.move("housets", V2, "staging", by="bob", why="try it")
     else:
         store.promote("housets", V2, by="bob", why="better")
 
@@ -39,6 +41,10 @@ def look():
     with tempfile.TemporaryDirectory() as folder:
         for version in versions:
             store.fetch("housets", version, Path(folder) / version)
+    stage = store.story("housets").stage(V2)
+    if task == "move":
+        assert stage in ("development", "staging"), stage
+        return stage == "staging"
     return current == V2 if task == "promote" else V2 in versions
 
 
@@ -78,6 +84,8 @@ def arm(point):
 def undo():
     if task == "publish":
         shutil.rmtree(Path(uri, "housets", V2))
+    elif task == "move":
+        store.move("housets", V2, "development", by="ann", why="again")
     else:
         store.promote("housets", V1, by="ann", why="again")
 """
@@ -103,6 +111,9 @@ def arm(point):
 
 
 def undo():
+    if task == "move":  # which looks at the pointer once more after it has written
+        store.move("housets", V2, "development", by="ann", why="again")
+        return
     raise AssertionError("the last thing sent is what makes the version visible: half of it must not")
 """
 
@@ -155,6 +166,15 @@ def test_a_promoter_killed_in_a_folder(tmp_path: Path, old: Path, new: Path) -> 
     assert left == {V1, V2, "current.json", ".publish.lock", ".promote.lock"}
 
 
+def test_a_mover_killed_in_a_folder(tmp_path: Path, old: Path, new: Path) -> None:
+    place = FolderPlace(tmp_path / "models")
+    _promoted(place, old)
+    place.open().publish("housets", new)
+    assert _kill_in_turns(place, "move", new, IN_A_FOLDER) > 5
+    left = {path.name for path in (tmp_path / "models" / "housets").iterdir()}
+    assert left == {V1, V2, "current.json", "stages.json", ".publish.lock", ".promote.lock"}
+
+
 def _s3_environment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setenv("S3_ENDPOINT_URL", str(settings.s3_endpoint_url))
     monkeypatch.setenv("AWS_REGION", str(settings.aws_region))
@@ -179,3 +199,13 @@ def test_a_promoter_killed_while_sending(
     _promoted(place, old)
     place.open().publish("housets", new)
     assert _kill_in_turns(place, "promote", new, OVER_HTTP) >= 3
+
+
+def test_a_mover_killed_while_sending(
+    old: Path, new: Path, s3_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _s3_environment(monkeypatch, s3_settings)
+    place = BucketPlace(s3_settings)
+    _promoted(place, old)
+    place.open().publish("housets", new)
+    assert _kill_in_turns(place, "move", new, OVER_HTTP) >= 4

@@ -11,12 +11,11 @@ import pytest
 
 from src.core.config import PROJECT
 from src.core.errors import StoreError
-from src.core.pointer import Pointer
 from tests.bundles import V1, V2, V3, contents, sealed
 from tests.integration.stores import WHO, FolderPlace, Place, published
 
 
-def _together(*calls: Callable[[], Any]) -> tuple[list[Any], list[StoreError]]:
+def together(*calls: Callable[[], Any]) -> tuple[list[Any], list[StoreError]]:
     """Run the calls at the same time; return what they returned and the store errors that they raised."""
     barrier, done, failed = threading.Barrier(len(calls)), [], []
 
@@ -45,9 +44,9 @@ def test_a_promotion_that_was_overtaken_names_both(
         slow = place.open()
         swap = slow._swap  # type: ignore[attr-defined]
 
-        def overtaken(dataset: str, new: Pointer, token: str, swap: Any = swap) -> bool:
+        def overtaken(key: str, body: bytes, token: str, swap: Any = swap) -> bool:
             place.open().promote("housets", V2, by="bob", why="faster")
-            return bool(swap(dataset, new, token))
+            return bool(swap(key, body, token))
 
         monkeypatch.setattr(slow, "_swap", overtaken)
         with pytest.raises(StoreError, match=rf"{V3} was not promoted: .*{V2} \(by bob") as caught:
@@ -73,7 +72,7 @@ def test_of_promoters_at_once_one_wins(place: Place, tmp_path: Path, first: str 
     if first:
         place.open().promote("housets", first, **WHO)
     stores = [place.open() for _ in versions]
-    won, lost = _together(
+    won, lost = together(
         *(
             lambda s=store, v=version: s.promote("housets", v, expected=first, **WHO)
             for store, version in zip(stores, versions, strict=True)
@@ -91,7 +90,7 @@ def test_of_publishers_at_once_one_wins_and_its_version_is_whole(
 ) -> None:
     bundles = [sealed(tmp_path / f"bundle{i}", V1, salt=salt) for i, salt in enumerate(salts)]
     stores = [place.open() for _ in bundles]
-    won, lost = _together(
+    won, lost = together(
         *(lambda s=store, b=bundle: s.publish("housets", b) for store, bundle in zip(stores, bundles, strict=True))
     )
     assert won == [V1]
