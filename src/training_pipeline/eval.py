@@ -98,7 +98,8 @@ def _publish(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
-        version = publish.assemble(candidate, cards, report.as_plain(cards, verdict), folder, settings)
+        scores = {**report.as_plain(cards, verdict), "training": publish.training_section(candidate, record.id)}
+        version = publish.assemble(candidate, cards, scores, folder, settings)
         publish.check_serving(candidate, folder, settings)
         store.publish(config.name, folder)
         try:

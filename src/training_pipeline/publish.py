@@ -15,7 +15,7 @@ from src.core import bundle, metrics
 from src.core.cli import user_name
 from src.core.config import PROJECT, DatasetConfig, Settings, parse_config
 from src.core.errors import ConfigError, GateError, HousecastError, StoreError
-from src.core.files import write_json
+from src.core.files import read_json, write_json
 from src.core.plain_pickle import dump_plain
 from src.core.store import Store
 from src.inference_pipeline.predictor import Predictor, answer
@@ -30,6 +30,21 @@ REFERENCE_ROWS = 5_000
 GOLDEN_ROWS = 12
 # Serving and training share their feature code, so only float32 rounding may differ.
 SKEW = 1e-6
+
+
+def training_section(candidate: Candidate, run_id: str | None) -> dict[str, Any]:
+    """Say how the model came about, for the store's lineage: what loading and training recorded, and MLflow's run."""
+    loaded = candidate.raw_dir / "load.json"
+    # The trend is in encoders.pkl, and the features are in the config.
+    said = {name: value for name, value in candidate.training.items() if name not in ("trend", "features")}
+    if said.get("config_sha256") not in (None, candidate.config.digest):
+        said["trained_config_sha256"] = said["config_sha256"]
+    return {
+        **said,
+        "config_sha256": candidate.config.digest,
+        "run_id": run_id or said.get("run_id"),
+        "data": read_json(loaded) if loaded.is_file() else None,
+    }
 
 
 def assemble(

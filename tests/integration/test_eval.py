@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from src.core import bundle
+from src.core import bundle, lineage
 from src.core.cli import run_command
 from src.core.config import PROJECT, DatasetConfig, Gate, Model, Settings, parse_config
 from src.core.errors import BundleError, DataError, GateError, StoreError
@@ -161,6 +161,41 @@ def test_the_bundle_holds_what_the_architecture_says(
     card = (folder / "model_card.md").read_text()
     for text in (published.version, "Not an appraisal", "last known (needs history)", "| 80 % |", "ratio study"):
         assert text in card
+
+
+def test_the_lineage_of_a_published_model_leads_back_to_its_data_and_run(
+    published: Published, quick: DatasetConfig
+) -> None:
+    found = lineage.of(published.store, "housets", published.version)
+    trained = read_json(published.places.model / "train.json")
+    loaded = read_json(published.places.raw / "load.json")
+    assert found["data"] == {
+        "fingerprint": loaded["sha256"],
+        "source": loaded["source"],
+        "rows": 1_000,
+        "splits": loaded["splits"],
+        "trained_on": trained["rows"],
+    }
+    assert found["config"]["sha256"] == quick.digest
+    assert found["config"]["trained_sha256"] is None
+    assert found["parameters"] == trained["params"]
+    assert (found["rounds"], found["seed"]) == (trained["rounds"], quick.model.seed)
+    assert record_of(published.settings).get_run(found["mlflow_run_id"]).data.params["rounds"] == str(found["rounds"])
+    assert found["scores"]["holdout"]["scores"] == published.result.cards["holdout"].scores
+    assert set(found["scores"]["eval"]["baselines"]) == {"median", "linear", "last_known"}
+    assert found["gate"]["passed"]
+    assert [(move["stage"], move["why"]) for move in found["moves"]] == [("production", "gate passed: 2 lines")]
+    assert parse_config(lineage.config_of(published.store, "housets", published.version), "x").digest == quick.digest
+
+
+def test_a_config_that_changed_after_training_is_told_apart(
+    judge: Judge, store: FolderStore, quick: DatasetConfig
+) -> None:
+    changed = stricter(quick)
+    version = judge(changed).version
+    assert version is not None
+    found = lineage.of(store, "housets", version)["config"]
+    assert (found["sha256"], found["trained_sha256"]) == (changed.digest, quick.digest)
 
 
 def test_golden_rows_are_few_diverse_and_include_missing_values(
