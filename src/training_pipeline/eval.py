@@ -20,7 +20,7 @@ from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.feature_pipeline import feature_engineering
 from src.training_pipeline import candidate as candidates
-from src.training_pipeline import charts, gate, publish, report, scorecard, tracking, train
+from src.training_pipeline import charts, gate, lifecycle, publish, report, scorecard, tracking, train
 from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.gate import Verdict
 from src.training_pipeline.model_card import comparison, confusion
@@ -106,12 +106,8 @@ def _publish(
             promoted = publish.promote(store, config, version, verdict, expected)
         finally:
             tags = publish.gate_tags([line.text for line in verdict.failed])
-            tracking.register(config, settings, record, folder, version, alias="challenger", tags=tags)
-            if promoted:
-                tracking.set_alias(config, settings, version, "champion")
-            elif expected:
-                # Whoever moved the store's pointer by hand did not move MLflow's.
-                tracking.set_alias(config, settings, expected, "champion")
+            tracking.register(config, settings, record, folder, version, tags)
+            lifecycle.mirror(config, settings, store)
     return version, promoted
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 # The longest parameter value that MLflow's SQL store takes.
 PARAM_LENGTH = 6000
 BATCH = 900
+STAGE_TAGS = ("stage", "stage_by", "stage_at", "stage_why", "promoted_by", "promoted_at", "promoted_why")
 
 
 class Run:
@@ -124,9 +126,9 @@ def start(
 
 
 def register(
-    config: DatasetConfig, settings: Settings, run: Run, bundle: Path, version: str, *, alias: str, tags: dict[str, str]
+    config: DatasetConfig, settings: Settings, run: Run, bundle: Path, version: str, tags: Mapping[str, str]
 ) -> str | None:
-    """Log a bundle to its run, make it a version of the dataset's registered model and point `alias` at it.
+    """Log a bundle to its run and make it a version of the dataset's registered model.
 
     Returns the registry's own version number, or None when there is no record. The tag `version` is the bundle's.
     """
@@ -140,37 +142,79 @@ def register(
         if not client.search_registered_models(f"name = '{config.name}'"):
             client.create_registered_model(config.name, description=config.title)
         source = f"{client.get_run(run_id).info.artifact_uri}/bundle"
-        made = client.create_model_version(config.name, source, run_id, tags={"version": version, **tags})
-        client.set_registered_model_alias(config.name, alias, made.version)
-        return str(made.version)
+        return str(client.create_model_version(config.name, source, run_id, tags={"version": version, **tags}).version)
 
     return _attempt(uri, work)
 
 
-def set_alias(config: DatasetConfig, settings: Settings, version: str, alias: str) -> None:
-    """Point `alias` at the registered version whose tag `version` is given, for example after a rollback."""
+@dataclass(frozen=True)
+class Registered:
+    """A version in MLflow's registry: its number there, the bundle's version, its aliases and tags."""
 
-    def work() -> None:
+    number: str
+    version: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+def registered(config: DatasetConfig, settings: Settings) -> list[Registered] | None:
+    """Return the dataset's registered versions, the newest first; None, after a warning, when MLflow fails."""
+    return _attempt(tracking_uri(settings), lambda: _registered(_client(tracking_uri(settings)), config.name))
+
+
+def mirror(
+    config: DatasetConfig,
+    settings: Settings,
+    aliases: Mapping[str, str | None],
+    tags: Mapping[str, Mapping[str, str]],
+) -> bool:
+    """Give the registered versions these aliases (name -> version, None: nobody's) and stage tags (version -> tags).
+
+    An alias of a version that MLflow does not have is taken away, with a warning: it must not name another one. Tells
+    whether MLflow took it all; a server that fails costs a warning.
+    """
+
+    def work() -> bool:
         client = _client(tracking_uri(settings))
-        for found in client.search_model_versions(f"name = '{config.name}' and tag.version = '{version}'"):
-            client.set_registered_model_alias(config.name, alias, found.version)
-            return
-        logger.warning("MLflow has no %s version %s; alias %s was left where it is", config.name, version, alias)
+        found = _registered(client, config.name)
+        for one in found:
+            wanted = tags.get(one.version, {})
+            for name in STAGE_TAGS:
+                if name in wanted and one.tags.get(name) != wanted[name]:
+                    client.set_model_version_tag(config.name, one.number, name, wanted[name])
+                elif name in one.tags and name not in wanted:
+                    client.delete_model_version_tag(config.name, one.number, name)
+        for alias, version in aliases.items():
+            number = next((one.number for one in found if one.version == version), None)
+            held = next((one.number for one in found if alias in one.aliases), None)
+            if number is None and held is not None:
+                client.delete_registered_model_alias(config.name, alias)
+            elif number is not None and number != held:
+                client.set_registered_model_alias(config.name, alias, number)
+        missing = [version for version in aliases.values() if version and version not in {one.version for one in found}]
+        if missing:
+            logger.warning("MLflow at %s has no %s %s: run sync", tracking_uri(settings), config.name, missing[0])
+        return not missing
 
-    _attempt(tracking_uri(settings), work)
+    return bool(_attempt(tracking_uri(settings), work))
 
 
-def alias_of(config: DatasetConfig, settings: Settings, alias: str) -> str | None:
-    """Return the bundle version that `alias` points at; None when there is none."""
-
-    def work() -> str | None:
-        client = _client(tracking_uri(settings))
-        for model in client.search_registered_models(f"name = '{config.name}'"):
-            if alias in model.aliases:
-                return client.get_model_version(config.name, model.aliases[alias]).tags.get("version")
-        return None
-
-    return _attempt(tracking_uri(settings), work)
+def _registered(client: "MlflowClient", name: str) -> list[Registered]:
+    named = {
+        alias: str(number)
+        for model in client.search_registered_models(f"name = '{name}'")
+        for alias, number in model.aliases.items()
+    }
+    found = [
+        Registered(
+            str(made.version),
+            made.tags.get("version", ""),
+            tuple(sorted(alias for alias, number in named.items() if number == str(made.version))),
+            made.tags,
+        )
+        for made in client.search_model_versions(f"name = '{name}'")
+    ]
+    return sorted(found, key=lambda one: int(one.number), reverse=True)
 
 
 def _attempt(uri: str, work: Callable[[], T]) -> T | None:

@@ -135,6 +135,7 @@ def test_a_passing_model_is_published_promoted_and_recorded(published: Published
     registered = client.get_model_version_by_alias("housets", "champion")
     assert registered.tags["version"] == result.version
     assert registered.tags["gate"] == "passed"
+    assert (registered.tags["stage"], registered.tags["promoted_why"]) == ("production", "gate passed: 2 lines")
     assert registered.run_id is not None
     run = client.get_run(registered.run_id)
     assert run.data.metrics["eval_mape"] == pytest.approx(result.cards["eval"].scores["mape"])
@@ -299,8 +300,12 @@ def test_a_promotion_during_the_work_wins_and_the_loser_is_a_challenger(
     with pytest.raises(StoreError, match=f"{first.version} .by someone"):
         judge()
     client = record_of(settings)
-    assert client.get_model_version_by_alias("housets", "champion").tags["version"] == second.version
-    assert client.get_model_version_by_alias("housets", "challenger").tags["version"] not in (None, second.version)
+    champion = client.get_model_version_by_alias("housets", "champion")
+    assert champion.tags["version"] == first.version, "MLflow shows what the store says, whoever moved it"
+    assert (champion.tags["stage"], champion.tags["promoted_by"]) == ("production", "someone")
+    challenger = client.get_model_version_by_alias("housets", "challenger").tags["version"]
+    assert challenger == store.versions("housets")[-1]
+    assert challenger not in (first.version, second.version)
 
 
 def test_no_publish_leaves_the_store_alone(judge: Judge, store: FolderStore, places: Places) -> None:

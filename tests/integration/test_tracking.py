@@ -25,7 +25,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     with warnings.catch_warnings():
         # MLflow's own classes use a loader that SQLAlchemy 2.1 deprecates; it says so once, on import.
         warnings.filterwarnings("ignore", "The .{2}noload", DeprecationWarning)
-        assert tracking.alias_of(CONFIG, made, "champion") is None
+        assert tracking.registered(CONFIG, made) == []
     return made
 
 
@@ -123,28 +123,37 @@ def test_a_run_says_how_it_ended(deployment: Settings, error: type[BaseException
     assert client(deployment).get_run(run.id).info.status == status
 
 
-def test_versions_are_registered_under_an_alias_that_moves(deployment: Settings, tmp_path: Path) -> None:
+def test_versions_are_registered_and_shown_under_aliases_that_move(
+    deployment: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
-    for version, alias in (("v1", "champion"), ("v2", "challenger")):
+    for version in ("v1", "v2"):
         with tracking.start(CONFIG, deployment, "evaluate") as run:
-            tags = {"gate": "passed"}
-            assert tracking.register(CONFIG, deployment, run, tmp_path / "bundle", version, alias=alias, tags=tags)
+            assert tracking.register(CONFIG, deployment, run, tmp_path / "bundle", version, {"gate": "passed"})
         assert artifacts(deployment, run.id, "bundle") == {"bundle/manifest.json"}
-    assert tracking.alias_of(CONFIG, deployment, "champion") == "v1"
-    registered = client(deployment).get_model_version_by_alias("tiny", "challenger")
-    assert registered.run_id == run.id
-    assert registered.tags == {"version": "v2", "gate": "passed"}
-    tracking.set_alias(CONFIG, deployment, "v2", "champion")
-    assert tracking.alias_of(CONFIG, deployment, "champion") == "v2"
-    assert tracking.alias_of(CONFIG, deployment, "retired") is None
+    tags = {"v1": {"stage": "production", "promoted_by": "ann"}, "v2": {"stage": "staging"}}
+    assert tracking.mirror(CONFIG, deployment, {"champion": "v1", "challenger": "v2"}, tags)
+    assert aliases(deployment) == {"v1": ("champion",), "v2": ("challenger",)}
+    found = client(deployment).get_model_version_by_alias("tiny", "challenger")
+    assert found.run_id == run.id
+    assert found.tags == {"version": "v2", "gate": "passed", "stage": "staging"}
+    tags = {"v1": {"stage": "archived"}}
+    assert tracking.mirror(CONFIG, deployment, {"champion": "v2", "challenger": None}, tags)
+    assert aliases(deployment) == {"v1": (), "v2": ("champion",)}
+    assert client(deployment).get_model_version("tiny", "1").tags == {
+        "version": "v1",
+        "gate": "passed",
+        "stage": "archived",
+    }
+    assert client(deployment).get_model_version_by_alias("tiny", "champion").tags == {"version": "v2", "gate": "passed"}
+    assert not tracking.mirror(CONFIG, deployment, {"champion": "v99"}, {})
+    assert "has no tiny v99: run sync" in caplog.text
+    assert aliases(deployment) == {"v1": (), "v2": ()}, "an alias does not name another version than the store's"
 
 
-def test_an_alias_of_an_unknown_version_stays_and_says_so(
-    deployment: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    tracking.set_alias(CONFIG, deployment, "v99", "champion")
-    assert "no tiny version v99" in caplog.text
+def aliases(settings: Settings) -> dict[str, tuple[str, ...]]:
+    return {one.version: one.aliases for one in reversed(tracking.registered(CONFIG, settings) or [])}
 
 
 def test_a_server_that_is_down_costs_the_record_and_not_the_model(

@@ -18,7 +18,7 @@ def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         # MLflow's own classes use a loader that SQLAlchemy 2.1 deprecates; it says so once, on import.
         warnings.filterwarnings("ignore", "The .{2}noload", DeprecationWarning)
-        assert tracking.alias_of(tiny_config(), Settings(workspace=folder), "champion") is None
+        assert tracking.registered(tiny_config(), Settings(workspace=folder)) == []
     return folder / "mlflow.db"
 
 
