@@ -35,6 +35,7 @@ from src.core.sections import (
     Tuning,
     short_column,
 )
+from src.core.strict_yaml import StrictLoader
 
 __all__ = [
     "PROJECT",
@@ -303,20 +304,10 @@ def load_config(dataset: str, folder: Path | None = None) -> DatasetConfig:
     return parse_config(text, str(path))
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML as pyyaml reads it, but a key that is given twice is an error and not a silent choice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for twice in (key for key in keys if keys.count(key) > 1):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def parse_config(text: str, where: str) -> DatasetConfig:
     """Validate YAML text; `where` names it in errors (ConfigError)."""
     try:
-        raw = yaml.load(text, _UniqueKeys)  # noqa: S506  (a SafeLoader)
+        raw = yaml.load(text, StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):

@@ -128,3 +128,13 @@ def test_a_gate_that_names_what_is_not_measured_is_refused_before_any_work(gate:
     raw = yaml.safe_load((PROJECT / "configs" / "housets.yaml").read_text())
     with pytest.raises(ConfigError, match=said):
         parse_config(yaml.safe_dump({**raw, "gate": gate}), "x.yaml")
+
+
+def test_yes_and_no_are_words_and_true_and_false_are_not() -> None:
+    renames = "{Ja: yes, nee: no, aan: on, uit: 'true'}"
+    text = _edited(lambda raw: raw["columns"]["city_full"].pop("renames")).replace(
+        "    tidy: true\n", f"    tidy: true\n    renames: {renames}\n"
+    )
+    column = parse_config(text, "x.yaml").columns["city_full"]
+    assert column.tidy is True
+    assert column.renames == {"Ja": "yes", "nee": "no", "aan": "on", "uit": "true"}
