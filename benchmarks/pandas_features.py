@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from src.core.config import PROJECT, DatasetConfig, load_config
-from src.core.recipes import DateParts, Frequency, Numbers, Ratio, TargetMean
+from src.core.recipes import LARGEST, DateParts, Frequency, Numbers, Ratio, TargetMean
+from src.core.spelling import tidy
 from src.core.workspace import SPLITS
 from src.feature_pipeline.rows import Row
-from src.feature_pipeline.transforms import LARGEST, Tables, tidy
+from src.feature_pipeline.transforms import Tables
 
 Splits = dict[str, pd.DataFrame]
 Engine = Literal["c", "pyarrow"]

@@ -36,6 +36,7 @@ from src.core.sections import (
     short_column,
 )
 from src.core.strict_yaml import StrictLoader
+from src.core.text_recipes import Listed
 
 __all__ = [
     "PROJECT",
@@ -146,7 +147,7 @@ class DatasetConfig(Section):
         (numbers if self.task == "regression" else texts).append(("target", self.target.column))
         dates = [("split.column", self.split.column)]
         for i, recipe in enumerate(self.features):
-            listed = {"date_parts": dates, "frequency": texts, "target_mean": texts}.get(recipe.recipe, numbers)
+            listed = {"number": numbers, "text": texts, "date": dates}[recipe.takes]
             listed += [(f"features[{i}]", c) for c in recipe.inputs]
         numbers += [("rows", c) for c in (*self.rows.max, *self.rows.min)]
         numbers += [(f"missing[{i}]", c) for i, m in enumerate(self.missing) for c in m.columns]
@@ -179,6 +180,14 @@ class DatasetConfig(Section):
         means = [recipe.name for recipe in self.features if isinstance(recipe, TargetMean)]
         if means:
             raise ValueError(f"features: target_mean {means[0]!r} needs a number as target")
+        return self
+
+    @model_validator(mode="after")
+    def _values_are_listed_once(self) -> "DatasetConfig":
+        for recipe in self.features:
+            if isinstance(recipe, Listed):
+                for name in recipe.inputs:
+                    recipe.codes(self.columns[name])
         return self
 
     @model_validator(mode="after")

@@ -1,23 +1,29 @@
 """The feature recipes that a dataset's YAML can name, as declarations; `feature_pipeline` carries them out.
 
-Each recipe turns declared columns into one or more float32 features. Those marked *fitted* learn a table
-from training rows; the others depend on the row alone.
+Each recipe turns declared columns, all of the type that it `takes`, into one or more float32 features. Those marked
+*fitted* learn a table from training rows; the others depend on the row alone. Those that read texts are in
+`text_recipes`; docs/recipes.md shows what each gives.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import Field
+
+from src.core.sections import Section
+from src.core.spelling import slug
+from src.core.text_recipes import Extract, Items, OneHot, Ordinal, YesNo
+
+# Features are float32: a larger number would become infinite.
+LARGEST = float(np.finfo(np.float32).max)
 
 
-class _Recipe(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Numbers(_Recipe):
+class Numbers(Section):
     """Take numeric columns as they are; missing stays missing."""
 
     recipe: Literal["numbers"]
     columns: tuple[str, ...] = Field(min_length=1)
+    takes: ClassVar = "number"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -31,12 +37,13 @@ class Numbers(_Recipe):
 DatePart = Literal["year", "quarter", "month", "months_since_2000"]
 
 
-class DateParts(_Recipe):
+class DateParts(Section):
     """Split a date column into calendar numbers."""
 
     recipe: Literal["date_parts"]
     column: str
     parts: tuple[DatePart, ...] = Field(min_length=1)
+    takes: ClassVar = "date"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -47,13 +54,14 @@ class DateParts(_Recipe):
         return self.parts
 
 
-class Ratio(_Recipe):
+class Ratio(Section):
     """Divide one numeric column by another; missing where either is missing, or the divisor is 0 or too small."""
 
     recipe: Literal["ratio"]
     name: str
     numerator: str
     denominator: str
+    takes: ClassVar = "number"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -64,13 +72,14 @@ class Ratio(_Recipe):
         return (self.name,)
 
 
-class Frequency(_Recipe):
+class Frequency(Section):
     """Encode a category by its number of training rows (fitted); unseen categories get 0."""
 
     recipe: Literal["frequency"]
     column: str
     prefix: int | None = Field(None, ge=1, description="encode only the first characters, for example ZIP-3")
     name: str
+    takes: ClassVar = "text"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -81,7 +90,7 @@ class Frequency(_Recipe):
         return (self.name,)
 
 
-class TargetMean(_Recipe):
+class TargetMean(Section):
     """Encode a category by the smoothed mean of the transformed target (fitted).
 
     `(sum + smoothing * prior) / (count + smoothing)`, prior = mean of all training rows (Micci-Barreca 2001).
@@ -95,6 +104,7 @@ class TargetMean(_Recipe):
     name: str
     smoothing: float = Field(20.0, ge=0)
     folds: int = Field(5, ge=2)
+    takes: ClassVar = "text"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -105,5 +115,55 @@ class TargetMean(_Recipe):
         return (self.name,)
 
 
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+# Axes repeat after half a turn, with the other sign.
+Angle = Annotated[float, Field(gt=0, lt=180)]
+
+
+class Distance(Section):
+    """Measure kilometres from a row's coordinates to given points, or to the nearest of them.
+
+    Equirectangular: a degree of longitude is as long everywhere as it is at the point, and not across the 180th
+    meridian. Missing where a coordinate is missing or is none (latitude beyond 90, longitude beyond 180).
+    """
+
+    recipe: Literal["distance"]
+    latitude: str
+    longitude: str
+    points: dict[str, tuple[Latitude, Longitude]] = Field(min_length=1)
+    nearest: str | None = Field(None, description="instead of a feature per point, one of this name: the smallest")
+    takes: ClassVar = "number"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.latitude, self.longitude)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.nearest,) if self.nearest else tuple(slug(f"km_to_{point}") for point in self.points)
+
+
+class Rotate(Section):
+    """Project coordinates on axes turned by some degrees, `x * cos + y * sin`, so that a tree can cut diagonally."""
+
+    recipe: Literal["rotate"]
+    x: str
+    y: str
+    degrees: tuple[Angle, ...] = Field(min_length=1)
+    takes: ClassVar = "number"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x, self.y)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.x}_rotated_{degrees:g}" for degrees in self.degrees)
+
+
 Fitted = Frequency | TargetMean
-Recipe = Annotated[Numbers | DateParts | Ratio | Frequency | TargetMean, Field(discriminator="recipe")]
+Recipe = Annotated[
+    Numbers | DateParts | Ratio | Fitted | YesNo | Ordinal | OneHot | Extract | Items | Distance | Rotate,
+    Field(discriminator="recipe"),
+]

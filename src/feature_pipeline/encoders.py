@@ -11,7 +11,9 @@ import polars as pl
 from src.core.config import PROJECT, DatasetConfig
 from src.core.errors import ConfigError
 from src.core.recipes import Frequency, TargetMean
-from src.feature_pipeline.transforms import Table, category, mapped, tidy
+from src.core.spelling import tidy
+from src.feature_pipeline.text_features import mapped
+from src.feature_pipeline.transforms import Table, category
 
 # Columns that training rows carry while encoders are fitted: position in the split, target on the model's scale.
 ROW = "__row"

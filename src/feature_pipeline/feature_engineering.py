@@ -24,7 +24,7 @@ from src.core.recipes import TargetMean
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import encoders, preprocess
 from src.feature_pipeline.load import scan_split, write_splits
-from src.feature_pipeline.transforms import Tables, features
+from src.feature_pipeline.transforms import Tables, features, unknown_flags
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,11 @@ def numbered_target(target: pl.Series, config: DatasetConfig) -> pl.Series:
 def encode(frame: pl.LazyFrame, config: DatasetConfig, tables: Tables) -> pl.LazyFrame:
     """Turn clean rows into the model's features; n rows in, n rows out, in order."""
     return nw.from_native(frame).select(features(config, tables)).to_native()
+
+
+def flag(frame: pl.LazyFrame, config: DatasetConfig, tables: Tables) -> pl.LazyFrame:
+    """Name what is unknown about each clean row, in one column `flags`; n rows in, n rows out, in order."""
+    return nw.from_native(frame).with_columns(unknown_flags(config, tables)).select("flags").to_native()
 
 
 def _encode_split(

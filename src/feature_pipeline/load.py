@@ -20,9 +20,10 @@ from src.core.cli import add_output_dir, parser, read_dataset, read_settings, ru
 from src.core.config import Column, DatasetConfig, Settings
 from src.core.errors import DataError
 from src.core.files import replacing, sha256, write_json
+from src.core.recipes import LARGEST
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import sources
-from src.feature_pipeline.transforms import LARGEST, known_values, padded, require_columns
+from src.feature_pipeline.transforms import known_values, padded, require_columns
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ has its twin in `transforms`, and a property test holds that both give the same 
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 
 from src.core.config import Column, DatasetConfig
 from src.core.errors import InvalidRowsError
-from src.core.recipes import DateParts, Frequency, Numbers, Ratio, Recipe, TargetMean
-from src.feature_pipeline.transforms import LARGEST, SPACES, Tables, known_categories, tidy
+from src.core.recipes import LARGEST, DateParts, Distance, Frequency, Numbers, Ratio, Recipe, Rotate, TargetMean
+from src.core.spelling import spelled
+from src.feature_pipeline import coordinate_features, text_features
+from src.feature_pipeline.transforms import Tables, known_categories
 
 Value = Any
 Row = Mapping[str, Value]
-Feature = Callable[[dict[str, Value]], float]
+# What a recipe gives for one row, feature by feature.
+Encode = Callable[[dict[str, Value]], Sequence[float]]
 NAN = math.nan
+# Characters of a text whose cleaning is remembered.
+LONGEST_NAME = 200
 
 
 class RowEncoder:
@@ -33,9 +38,11 @@ class RowEncoder:
         self._readers = [(name, self._reader(name, config.columns[name])) for name in config.raw_inputs]
         self._required = {name for name in config.raw_inputs if config.columns[name].required}
         self._lookup = config.lookup
-        self._places = tables["lookup"]["table"] if config.lookup else {}
+        places = tables["lookup"]["table"] if config.lookup else {}
+        self._places = {name: [NAN if v is None else float(v) for v in added] for name, added in places.items()}
         self._nowhere = [NAN] * (len(config.lookup.add) if config.lookup else 0)
-        self._features = [feature for recipe in config.features for feature in _features(recipe, tables)]
+        self._recipes = [_encode(recipe, config, tables) for recipe in config.features]
+        self._width = len(config.feature_names)
         self._categories = list(known_categories(config, tables).items())
 
     def encode(self, rows: list[Row]) -> tuple[NDArray[np.float32], list[str]]:
@@ -50,11 +57,11 @@ class RowEncoder:
             values = self._read(row, number, problems)
             if problems:
                 continue
-            encoded.append([feature(values) for feature in self._features])
+            encoded.append([number for encode in self._recipes for number in encode(values)])
             flags.append(self._flags(values))
         if problems:
             raise InvalidRowsError(problems)
-        return np.array(encoded, dtype=np.float32).reshape(len(rows), len(self._features)), flags
+        return np.array(encoded, dtype=np.float32).reshape(len(rows), self._width), flags
 
     def _flags(self, values: dict[str, Value]) -> str:
         return ";".join(
@@ -118,11 +125,8 @@ def _date(value: Value) -> date | None:
 
 def _text(column: Column) -> Callable[[Value], str | None]:
     @lru_cache(maxsize=20_000)
-    def read(value: str) -> str | None:
-        text = re.sub(SPACES, " ", value).strip(" ")
-        if column.pad is not None:
-            text = text.removesuffix(".0").zfill(column.pad)
-        return tidy(text, column)
+    def read(value: str) -> str:
+        return spelled(value, column)
 
     def checked(value: Value) -> str | None:
         if type(value) is not str:
@@ -131,7 +135,8 @@ def _text(column: Column) -> Callable[[Value], str | None]:
             if isinstance(value, bool) or column.pad is None or not isinstance(value, int | np.integer):
                 raise TypeError(f"must be text, not {_shown(value)}")
             value = str(value)
-        return read(value)
+        # A name comes again and again; a long text hardly, and thousands of those would fill the memory.
+        return read(value) if len(value) <= LONGEST_NAME else spelled(value, column)
 
     return checked
 
@@ -145,37 +150,49 @@ def _key(value: str | None, prefix: int | None) -> str | None:
     return value[:prefix] if prefix and value is not None else value
 
 
-def _features(recipe: Recipe, tables: Tables) -> list[Feature]:
+def _encode(recipe: Recipe, config: DatasetConfig, tables: Tables) -> Encode:
     match recipe:
         case Numbers():
-            return [_column(name) for name in recipe.columns]
+            return _columns(recipe.columns)
         case DateParts():
-            return [_date_part(recipe.column, part) for part in recipe.parts]
+            return _date_parts(recipe)
         case Ratio():
-            return [_ratio(recipe.numerator, recipe.denominator)]
+            return _ratio(recipe.numerator, recipe.denominator)
         case Frequency() | TargetMean():
             table, default = tables[recipe.name]["table"], tables[recipe.name]["default"]
-            return [lambda values: table.get(_key(values[recipe.column], recipe.prefix), default)]
+            return lambda values: (table.get(_key(values[recipe.column], recipe.prefix), default),)
+        case Distance() | Rotate():
+            return coordinate_features.row_encoder(recipe)
+        case _:
+            return text_features.row_encoder(recipe, config.columns)
 
 
-def _column(name: str) -> Feature:
-    return lambda values: values[name]
+def _columns(names: tuple[str, ...]) -> Encode:
+    if len(names) == 1:  # of which itemgetter would make no sequence
+        return lambda values: (values[names[0]],)
+    return itemgetter(*names)
 
 
-def _ratio(top: str, bottom: str) -> Feature:
-    def divide(values: dict[str, Value]) -> float:
+def _ratio(top: str, bottom: str) -> Encode:
+    def divide(values: dict[str, Value]) -> tuple[float]:
         quotient = values[top] / values[bottom] if values[bottom] else NAN
-        return quotient if abs(quotient) <= LARGEST else NAN
+        return (quotient if abs(quotient) <= LARGEST else NAN,)
 
     return divide
 
 
-def _date_part(column: str, part: str) -> Feature:
+def _date_parts(recipe: DateParts) -> Encode:
     parts: dict[str, Callable[[date], float]] = {
         "year": lambda day: day.year,
         "quarter": lambda day: (day.month + 2) // 3,
         "month": lambda day: day.month,
         "months_since_2000": lambda day: (day.year - 2000) * 12 + day.month - 1,
     }
-    read = parts[part]
-    return lambda values: NAN if values[column] is None else read(values[column])
+    wanted = [parts[part] for part in recipe.parts]
+    absent = [NAN] * len(wanted)
+
+    def split(values: dict[str, Value]) -> list[float]:
+        day = values[recipe.column]
+        return absent if day is None else [part(day) for part in wanted]
+
+    return split

@@ -3,29 +3,26 @@
 Written once in Narwhals, so the same functions run on Polars and on Spark.
 """
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 import narwhals as nw
-import numpy as np
 
 from src.core.config import Column, DatasetConfig
 from src.core.errors import DataError
-from src.core.recipes import DateParts, Frequency, Numbers, Ratio, Recipe, TargetMean
+from src.core.recipes import LARGEST, DateParts, Distance, Frequency, Numbers, Ratio, Recipe, Rotate, TargetMean
+from src.core.spelling import DASHES, SPACES
+from src.core.text_recipes import Listed
+from src.feature_pipeline import coordinate_features, text_features
+from src.feature_pipeline.text_features import mapped
 
-# Any dash that a typesetter may have chosen, and any run of white space. Spelled out, because `\\s` and `strip()` mean
-# other characters in Python than in Polars.
-DASHES = "[\u2010-\u2015\u2212]"
-BLANKS = " \t\r\n\f\v\u00a0\u2002-\u200a\u202f\u3000"
-SPACES = f"[{BLANKS}]+"
-# Features are float32: a larger number would become infinite.
-LARGEST = float(np.finfo(np.float32).max)
 # "2351.0": an integer that has been through a float column. Removed with `replace_all`, as Spark has no `replace`.
 TRAILING_ZERO = r"\.0$"
 
 Table = dict[str, Any]
 Tables = Mapping[str, Table]
+# Column, prefix, categories.
+Known = tuple[str, int | None, Set[str | None]]
 
 
 def known_values(config: DatasetConfig, names: Collection[str]) -> list[nw.Expr]:
@@ -64,16 +61,6 @@ def tidied(name: str, column: Column) -> nw.Expr:
     return text.alias(name)
 
 
-def tidy(text: str | None, column: Column) -> str | None:
-    """Do to one value what `tidied` does to a column."""
-    if text is None or not column.tidy:
-        return text
-    tidied_text = re.sub(SPACES, " ", re.sub(DASHES, "-", text.lower())).strip(" ")
-    if column.drop:
-        tidied_text = re.sub(column.drop, "", tidied_text)
-    return column.renames.get(tidied_text, tidied_text)
-
-
 def cleaned(config: DatasetConfig, tables: Tables, names: Collection[str]) -> list[nw.Expr]:
     """Tidy those of the columns that `names` holds, and look up what is joined by one of them."""
     expressions = [tidied(name, column) for name, column in config.columns.items() if column.tidy and name in names]
@@ -86,11 +73,6 @@ def cleaned(config: DatasetConfig, tables: Tables, names: Collection[str]) -> li
             values = [row[position] for row in table.values()]
             expressions.append(mapped(key, list(table), values, None).alias(added))
     return expressions
-
-
-def mapped(key: nw.Expr, old: list[str], new: list[float], default: float | None) -> nw.Expr:
-    """Replace categories by numbers; categories that are not in `old` get `default`."""
-    return key.replace_strict(old, new, default=nw.lit(default, dtype=nw.Float64), return_dtype=nw.Float64)
 
 
 def category(recipe: Frequency | TargetMean) -> nw.Expr:
@@ -118,12 +100,14 @@ def features(config: DatasetConfig, tables: Tables, instead: Mapping[str, nw.Exp
     `instead` replaces features by name: training rows have their own encodings.
     """
     expressions = [
-        pair for recipe in config.features for pair in zip(recipe.names, _expressions(recipe, tables), strict=True)
+        pair
+        for recipe in config.features
+        for pair in zip(recipe.names, _expressions(recipe, config, tables), strict=True)
     ]
     return [(instead or {}).get(name, expression).cast(nw.Float32).alias(name) for name, expression in expressions]
 
 
-def _expressions(recipe: Recipe, tables: Tables) -> list[nw.Expr]:
+def _expressions(recipe: Recipe, config: DatasetConfig, tables: Tables) -> list[nw.Expr]:
     match recipe:
         case Numbers():
             return [nw.col(name) for name in recipe.columns]
@@ -136,6 +120,10 @@ def _expressions(recipe: Recipe, tables: Tables) -> list[nw.Expr]:
             table = tables[recipe.name]
             old, new = list(table["table"]), list(table["table"].values())
             return [mapped(category(recipe), old, new, table["default"])]
+        case Distance() | Rotate():
+            return coordinate_features.expressions(recipe)
+        case _:
+            return text_features.expressions(recipe, config.columns)
 
 
 def flag_name(column: str, prefix: int | None) -> str:
@@ -143,25 +131,40 @@ def flag_name(column: str, prefix: int | None) -> str:
     return f"unknown_{column}_{prefix}" if prefix else f"unknown_{column}"
 
 
-def known_categories(config: DatasetConfig, tables: Tables) -> dict[str, tuple[str, int | None, Collection[str]]]:
-    """Return flag -> (column, prefix, categories that training saw), in the flags' order."""
-    found = {
-        flag_name(recipe.column, recipe.prefix): (recipe.column, recipe.prefix, tables[recipe.name]["table"])
-        for recipe in config.fitted
-    }
+def known_categories(config: DatasetConfig, tables: Tables) -> dict[str, Known]:
+    """Return flag -> (column, prefix, categories that every recipe of it knows), in the flags' order.
+
+    What training saw, or the config lists. `None` is among them where a missing value is not to be flagged.
+    """
+    used: list[Known] = []
+    for recipe in config.features:
+        if isinstance(recipe, Frequency | TargetMean):
+            used.append((recipe.column, recipe.prefix, tables[recipe.name]["table"].keys()))
+        elif isinstance(recipe, Listed):
+            used += [(name, None, {*recipe.codes(config.columns[name]), None}) for name in recipe.inputs]
     if config.lookup:
-        found[flag_name(config.lookup.by, None)] = (config.lookup.by, None, tables["lookup"]["table"])
+        used.append((config.lookup.by, None, tables["lookup"]["table"].keys()))
+    found: dict[str, Known] = {}
+    for column, prefix, known in used:
+        flag = flag_name(column, prefix)
+        found[flag] = (column, prefix, found[flag][2] & known if flag in found else known)
     return dict(sorted(found.items()))
 
 
 def unknown_flags(config: DatasetConfig, tables: Tables) -> nw.Expr:
-    """Name, for each clean row, the categories that training never saw, joined by `;`."""
+    """Name, for each clean row, the categories that no training row or config knows, joined by `;`.
+
+    A literal, to be broadcast, where no recipe reads categories.
+    """
     flags = []
     for flag, (column, prefix, known) in known_categories(config, tables).items():
         value = nw.col(column).str.head(prefix) if prefix else nw.col(column)
-        unknown = value.is_null() | ~value.is_in(list(known))
+        unknown = ~value.is_in([category for category in known if category is not None])
+        if None not in known:
+            unknown = value.is_null() | unknown
         flags.append(nw.when(unknown).then(nw.lit(flag)))
-    return nw.concat_str(flags, separator=";", ignore_nulls=True).alias("flags")
+    joined = nw.concat_str(flags, separator=";", ignore_nulls=True) if flags else nw.lit("")
+    return joined.alias("flags")
 
 
 def require_columns(present: list[str], wanted: list[str], where: str) -> None:

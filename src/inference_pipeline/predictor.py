@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -17,11 +16,11 @@ from src.core import bundle, scale
 from src.core.config import DatasetConfig, parse_config
 from src.core.errors import BundleError, DataError, InvalidRowsError
 from src.core.plain_pickle import load_plain
-from src.feature_pipeline.feature_engineering import encode
+from src.feature_pipeline.feature_engineering import encode, flag
 from src.feature_pipeline.load import typed
 from src.feature_pipeline.preprocess import clean
 from src.feature_pipeline.rows import Row, RowEncoder
-from src.feature_pipeline.transforms import Tables, require_columns, unknown_flags
+from src.feature_pipeline.transforms import Tables, require_columns
 from src.inference_pipeline.boosted import BoostedTrees
 from src.inference_pipeline.contributions import to_target_unit
 from src.inference_pipeline.models import Model, load_model
@@ -248,7 +247,7 @@ class Predictor:
         self._check_required(rows)
         ready = clean(rows.lazy(), self.config, self._tables)
         encoded = encode(ready, self.config, self._tables)
-        flags = nw.from_native(ready).select(unknown_flags(self.config, self._tables)).to_native()
+        flags = flag(ready, self.config, self._tables)
         X, flagged = pl.collect_all([encoded, flags])
         return X.to_numpy(order="c"), flagged.to_series().to_list()
 

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 import pytest
 
 from src.core.config import DatasetConfig
 from src.core.recipes import TargetMean
-from src.feature_pipeline import encoders
-from src.feature_pipeline.transforms import Tables, cleaned, features, known_values, mapped, padded, unknown_flags
-from tests.factories import housets_frame
+from src.feature_pipeline import encoders, text_features
+from src.feature_pipeline.rows import RowEncoder
+from src.feature_pipeline.text_features import mapped
+from src.feature_pipeline.transforms import Tables, cleaned, features, known_values, padded, unknown_flags
+from tests.factories import homes_config, homes_frame, housets_frame
 from tests.fitted import clean_housets, housets_tables, typed_housets
 from tests.system_parts import require_program
 
@@ -124,6 +127,55 @@ def test_features_and_flags(config: DatasetConfig, to_spark: Spark, tables: Tabl
     assert wanted["months_of_supply"].head(6).to_list() == [None, None, None, None, None, -2.5]
     assert wanted["zipcode_freq"][7] == wanted["zipcode_freq"][8] == 0
     assert wanted["flags"][7] == wanted["flags"][8] == "unknown_zipcode;unknown_zipcode_3"
+
+
+def test_features_of_texts_and_coordinates(to_spark: Spark) -> None:
+    homes, frame = homes_config(), homes_frame(rows=ROWS)
+    wanted = same(frame, to_spark, lambda f: f.select(*features(homes, {}), unknown_flags(homes, {})))
+    rows = [{"day": "2020-01-31", **row} for row in frame.to_dicts()]
+    encoded, flags = RowEncoder(homes, {}).encode(rows)
+    assert np.array_equal(encoded, wanted.select(homes.feature_names).to_numpy(), equal_nan=True)
+    assert flags == wanted["flags"].to_list()
+
+
+def test_patterns_mean_the_same(to_spark: Spark) -> None:
+    """Each of them would differ somewhere, were it handed to the engines as it is."""
+    patterns = [
+        r"(\d+)$",
+        r"^\D*(\d)",
+        r"\w (\d+)",
+        r"\W(\d+)\W",
+        r"[\w²-](\d)",
+        r"a.(\d)",
+        r"a\S?(\d+?)",
+        r"(?:\d,|b)*(\d)",
+    ]
+    patterns += [r"x|(\d+)", r"(\d{2,})\s?[^\d\s]", r"\((\d+)\)", r"(\d+)?", r"#\#(\d)", r"([\d.]+)[\-\]&~]"]
+    texts = [
+        "a\n1",
+        "a\u20281",
+        "a\u00851",
+        "12\u2028",
+        "12\u0085",
+        "é 7",
+        "é7é",
+        "²5",
+        "-5",
+        "٣ 4",
+        "x 12",
+        "12 x",
+        "a123",
+    ]
+    texts += ["(3)", "b1,2,b4", "##8", "1.5-", "1.5]", "1..5~", "12 34", "", "\U0001f3e09", "a\U0001f3e09", "K5", "ſ 6"]
+    recipes = [{"recipe": "extract", "column": "coast", "pattern": p, "name": f"f{i}"} for i, p in enumerate(patterns)]
+    homes = homes_config(features=recipes)
+    frame = pl.DataFrame({"coast": texts})
+    wanted = same(frame, to_spark, lambda f: f.select(features(homes, {}))).to_numpy()
+    # As they stand: loading would have made one blank of each run of white space.
+    encode = [text_features.row_encoder(recipe, homes.columns) for recipe in homes.features]
+    rows = [[number for one in encode for number in one({"coast": text})] for text in texts]
+    assert np.array_equal(np.array(rows, dtype=np.float32), wanted, equal_nan=True)
+    assert (~np.isnan(wanted)).sum(axis=0).all()
 
 
 def test_encoders_are_fitted_alike(config: DatasetConfig, to_spark: Spark) -> None:

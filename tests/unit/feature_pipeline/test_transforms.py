@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from src.core.config import load_config
 from src.core.errors import DataError
-from src.feature_pipeline.transforms import require_columns, tidied, tidy
+from src.core.spelling import tidy
+from src.feature_pipeline.transforms import require_columns, tidied
 
 COLUMN = load_config("housets").columns["city_full"]
 
