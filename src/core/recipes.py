@@ -5,7 +5,7 @@ Each recipe turns declared columns, all of the type that it `takes`, into one or
 `text_recipes`; docs/recipes.md shows what each gives.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -72,14 +72,40 @@ class Ratio(Section):
         return (self.name,)
 
 
-class Frequency(Section):
-    """Encode a category by its number of training rows (fitted); unseen categories get 0."""
+class Part(NamedTuple):
+    """The part of a text column that tells categories apart."""
 
-    recipe: Literal["frequency"]
+    column: str
+    prefix: int | None = None
+    last_of: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """The flag of a category that training never saw, for example `unknown_zipcode_3`."""
+        ends = (f"_{self.prefix}" if self.prefix else "", "_last" if self.last_of else "")
+        return f"unknown_{self.column}{''.join(ends)}"
+
+    def of(self, text: str | None) -> str | None:
+        """Take the part of one cleaned text."""
+        if text is None:
+            return None
+        if self.last_of:
+            text = text.rpartition(self.last_of)[2].lstrip(" ")
+        return text[: self.prefix] if self.prefix else text
+
+
+class _Fitted(Section):
     column: str
     prefix: int | None = Field(None, ge=1, description="encode only the first characters, for example ZIP-3")
+    last_of: str | None = Field(
+        None, min_length=1, description="encode only what stands after the last of these, as in `society, district`"
+    )
     name: str
     takes: ClassVar = "text"
+
+    @property
+    def part(self) -> Part:
+        return Part(self.column, self.prefix, self.last_of)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -90,29 +116,29 @@ class Frequency(Section):
         return (self.name,)
 
 
-class TargetMean(Section):
+class Frequency(_Fitted):
+    """Encode a category by its number of training rows (fitted); unseen categories get 0."""
+
+    recipe: Literal["frequency"]
+
+
+class TargetMean(_Fitted):
     """Encode a category by the smoothed mean of the transformed target (fitted).
 
-    `(sum + smoothing * prior) / (count + smoothing)`, prior = mean of all training rows (Micci-Barreca 2001).
-    A training row gets the table of the other folds, so its own target never enters its own encoding.
+    `(sum + smoothing * prior) / (count + smoothing)`, prior = mean of all training rows (Micci-Barreca 2001), or with
+    `within` that of the rows which agree in that column, itself drawn to the mean of all; a category is then one
+    within it. A training row gets the table of the other folds, so its own target never enters its own encoding.
     Unseen categories get the prior.
     """
 
     recipe: Literal["target_mean"]
-    column: str
-    prefix: int | None = Field(None, ge=1, description="encode only the first characters, for example ZIP-3")
-    name: str
+    within: str | None = Field(None, description="column of larger groups, as a city is of localities")
     smoothing: float = Field(20.0, ge=0)
     folds: int = Field(5, ge=2)
-    takes: ClassVar = "text"
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.column,)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
+        return (self.column, self.within) if self.within else (self.column,)
 
 
 Latitude = Annotated[float, Field(ge=-90, le=90)]

@@ -1,6 +1,7 @@
 """Fitted encoders: plain tables, category -> number, learned from training rows only."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from src.core.errors import ConfigError
 from src.core.recipes import Frequency, TargetMean
 from src.core.spelling import tidy
 from src.feature_pipeline.text_features import mapped
-from src.feature_pipeline.transforms import Table, category
+from src.feature_pipeline.transforms import WITHIN, Table, category_key
 
 # Columns that training rows carry while encoders are fitted: position in the split, target on the model's scale.
 ROW = "__row"
@@ -75,7 +76,7 @@ def _rows(frame: Any) -> list[dict[str, Any]]:
 
 
 def _frequencies(frame: Any, recipe: Frequency) -> Table:
-    counts = frame.select(category(recipe).alias("key")).drop_nulls().group_by("key").agg(nw.len().alias("n"))
+    counts = frame.select(category_key(recipe).alias("key")).drop_nulls().group_by("key").agg(nw.len().alias("n"))
     return {"table": {row["key"]: float(row["n"]) for row in _rows(counts)}, "default": 0.0}
 
 
@@ -93,41 +94,61 @@ def _unit(frame: Any) -> float:
 def _target_means(frame: Any, recipe: TargetMean, unit: float) -> tuple[Table, dict[int, Table]]:
     sums = (
         frame.select(
-            category(recipe).alias("key"),
+            category_key(recipe).alias("key"),
+            (nw.col(recipe.within) if recipe.within else nw.lit("")).alias("group"),
             (nw.col(ROW) % recipe.folds).alias("fold"),
             (nw.col(SCALED) / unit).cast(nw.Int64).alias("units"),
         )
-        .group_by("key", "fold")
+        .group_by("key", "group", "fold")
         .agg(nw.col("units").sum(), nw.len().alias("n"))
     )
     rows = _rows(sums)
-    everything = _smoothed(rows, recipe.smoothing, unit)
+    everything = _smoothed(rows, recipe, unit)
     folds = {
-        fold: _smoothed([row for row in rows if row["fold"] != fold], recipe.smoothing, unit)
+        fold: _smoothed([row for row in rows if row["fold"] != fold], recipe, unit)
         for fold in sorted({row["fold"] for row in rows})
     }
     return everything, folds
 
 
-def _smoothed(rows: list[dict[str, Any]], smoothing: float, unit: float) -> Table:
+def _smoothed(rows: list[dict[str, Any]], recipe: TargetMean, unit: float) -> Table:
     total, count = sum(row["units"] for row in rows), sum(row["n"] for row in rows)
     prior = total * unit / count if count else math.nan
+    if not recipe.within:
+        return {"table": _means(rows, "key", recipe.smoothing, unit, lambda _: prior), "default": prior}
+    groups = _means(rows, "group", recipe.smoothing, unit, lambda _: prior)
+    return {
+        "table": _means(rows, "key", recipe.smoothing, unit, lambda key: groups[key.partition(WITHIN)[0]]),
+        "groups": groups,
+        "default": prior,
+    }
+
+
+def _means(
+    rows: list[dict[str, Any]], by: str, smoothing: float, unit: float, prior: Callable[[str], float]
+) -> dict[str, float]:
     units: dict[str, int] = {}
     counts: dict[str, int] = {}
     for row in rows:
-        if row["key"] is not None:
-            units[row["key"]] = units.get(row["key"], 0) + row["units"]
-            counts[row["key"]] = counts.get(row["key"], 0) + row["n"]
-    table = {key: (units[key] * unit + smoothing * prior) / (counts[key] + smoothing) for key in units}
-    return {"table": table, "default": prior}
+        if row[by] is not None:
+            units[row[by]] = units.get(row[by], 0) + row["units"]
+            counts[row[by]] = counts.get(row[by], 0) + row["n"]
+    return {key: (units[key] * unit + smoothing * prior(key)) / (counts[key] + smoothing) for key in units}
 
 
 def out_of_fold(recipe: TargetMean, folds: dict[int, Table]) -> nw.Expr:
     """Encode training rows, each by the table of the folds that it is not in."""
-    # One mapping of "fold|category" instead of a branch per fold: the category is looked up once.
-    old = [f"{fold}|{key}" for fold, table in folds.items() for key in table["table"]]
-    new = [value for table in folds.values() for value in table["table"].values()]
     fold = (nw.col(ROW) % recipe.folds).cast(nw.String)
     prior = mapped(fold, [str(fold) for fold in folds], [table["default"] for table in folds.values()], None)
-    known = mapped(nw.concat_str(fold, category(recipe), separator="|"), old, new, None)
+    if recipe.within:
+        group = _by_fold(fold, nw.col(recipe.within), {number: table["groups"] for number, table in folds.items()})
+        prior = nw.when(group.is_null()).then(prior).otherwise(group)
+    known = _by_fold(fold, category_key(recipe), {number: table["table"] for number, table in folds.items()})
     return nw.when(known.is_null()).then(prior).otherwise(known)
+
+
+def _by_fold(fold: nw.Expr, key: nw.Expr, tables: dict[int, dict[str, float]]) -> nw.Expr:
+    # One mapping of "fold|category" instead of a branch per fold: the category is looked up once.
+    old = [f"{number}|{category}" for number, table in tables.items() for category in table]
+    new = [value for table in tables.values() for value in table.values()]
+    return mapped(nw.concat_str(fold, key, separator="|"), old, new, None)

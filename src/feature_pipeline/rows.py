@@ -19,7 +19,7 @@ from src.core.errors import InvalidRowsError
 from src.core.recipes import LARGEST, DateParts, Distance, Frequency, Numbers, Ratio, Recipe, Rotate, TargetMean
 from src.core.spelling import spelled
 from src.feature_pipeline import coordinate_features, text_features
-from src.feature_pipeline.transforms import Tables, known_categories
+from src.feature_pipeline.transforms import WITHIN, Table, Tables, known_categories
 
 Value = Any
 Row = Mapping[str, Value]
@@ -64,9 +64,7 @@ class RowEncoder:
         return np.array(encoded, dtype=np.float32).reshape(len(rows), self._width), flags
 
     def _flags(self, values: dict[str, Value]) -> str:
-        return ";".join(
-            flag for flag, (name, prefix, known) in self._categories if _key(values[name], prefix) not in known
-        )
+        return ";".join(flag for flag, (part, known) in self._categories if part.of(values[part.column]) not in known)
 
     def _read(self, row: Row, number: int, problems: list[tuple[int, str, str]]) -> dict[str, Value]:
         values: dict[str, Value] = {}
@@ -146,10 +144,6 @@ def _shown(value: Value) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _key(value: str | None, prefix: int | None) -> str | None:
-    return value[:prefix] if prefix and value is not None else value
-
-
 def _encode(recipe: Recipe, config: DatasetConfig, tables: Tables) -> Encode:
     match recipe:
         case Numbers():
@@ -159,12 +153,26 @@ def _encode(recipe: Recipe, config: DatasetConfig, tables: Tables) -> Encode:
         case Ratio():
             return _ratio(recipe.numerator, recipe.denominator)
         case Frequency() | TargetMean():
-            table, default = tables[recipe.name]["table"], tables[recipe.name]["default"]
-            return lambda values: (table.get(_key(values[recipe.column], recipe.prefix), default),)
+            return _fitted(recipe, tables[recipe.name])
         case Distance() | Rotate():
             return coordinate_features.row_encoder(recipe)
         case _:
             return text_features.row_encoder(recipe, config.columns)
+
+
+def _fitted(recipe: Frequency | TargetMean, content: Table) -> Encode:
+    part, table, default = recipe.part, content["table"], content["default"]
+    if not (isinstance(recipe, TargetMean) and recipe.within):
+        return lambda values: (table.get(part.of(values[part.column]), default),)
+    within, groups = recipe.within, content["groups"]
+
+    def encode(values: dict[str, Value]) -> tuple[float]:
+        group, category = values[within], part.of(values[part.column])
+        # A missing group or category makes a key that no table has.
+        known = table.get(f"{group}{WITHIN}{category}") if group is not None and category is not None else None
+        return (groups.get(group, default) if known is None else known,)
+
+    return encode
 
 
 def _columns(names: tuple[str, ...]) -> Encode:

@@ -3,6 +3,7 @@
 Written once in Narwhals, so the same functions run on Polars and on Spark.
 """
 
+import re
 from collections.abc import Collection, Mapping, Set
 from typing import Any
 
@@ -10,7 +11,7 @@ import narwhals as nw
 
 from src.core.config import Column, DatasetConfig
 from src.core.errors import DataError
-from src.core.recipes import LARGEST, DateParts, Distance, Frequency, Numbers, Ratio, Recipe, Rotate, TargetMean
+from src.core.recipes import LARGEST, DateParts, Distance, Frequency, Numbers, Part, Ratio, Recipe, Rotate, TargetMean
 from src.core.spelling import DASHES, SPACES
 from src.core.text_recipes import Listed
 from src.feature_pipeline import coordinate_features, text_features
@@ -21,8 +22,9 @@ TRAILING_ZERO = r"\.0$"
 
 Table = dict[str, Any]
 Tables = Mapping[str, Table]
-# Column, prefix, categories.
-Known = tuple[str, int | None, Set[str | None]]
+# Between a larger group and the category in it; a control character that no cleaned text has.
+WITHIN = "\x1f"
+Known = tuple[Part, Set[str | None]]
 
 
 def known_values(config: DatasetConfig, names: Collection[str]) -> list[nw.Expr]:
@@ -75,10 +77,31 @@ def cleaned(config: DatasetConfig, tables: Tables, names: Collection[str]) -> li
     return expressions
 
 
-def category(recipe: Frequency | TargetMean) -> nw.Expr:
-    """Return the text that a fitted recipe encodes."""
-    column = nw.col(recipe.column)
-    return column.str.head(recipe.prefix) if recipe.prefix else column
+def category(part: Part) -> nw.Expr:
+    """Return the part of a text that a fitted recipe encodes."""
+    text = nw.col(part.column)
+    if part.last_of:
+        text = text.str.replace_all(f"(?s)^.*{re.escape(part.last_of)} *", "")
+    return text.str.head(part.prefix) if part.prefix else text
+
+
+def category_key(recipe: Frequency | TargetMean) -> nw.Expr:
+    """Return the key of a fitted recipe's table: the category, after its larger group where there is one."""
+    key = category(recipe.part)
+    if isinstance(recipe, TargetMean) and recipe.within:
+        return nw.concat_str(nw.col(recipe.within), key, separator=WITHIN)
+    return key
+
+
+def encoded(recipe: Frequency | TargetMean, table: Table) -> nw.Expr:
+    """Look a fitted recipe's categories up; unseen ones get their group's value, or the default."""
+    old, new = list(table["table"]), list(table["table"].values())
+    if not (isinstance(recipe, TargetMean) and recipe.within):
+        return mapped(category_key(recipe), old, new, table["default"])
+    values = mapped(category_key(recipe), old, new, None)
+    groups = table["groups"]
+    group = mapped(nw.col(recipe.within), list(groups), list(groups.values()), table["default"])
+    return nw.when(values.is_null()).then(group).otherwise(values)
 
 
 def date_part(column: str, part: str) -> nw.Expr:
@@ -117,37 +140,30 @@ def _expressions(recipe: Recipe, config: DatasetConfig, tables: Tables) -> list[
             top, bottom = nw.col(recipe.numerator), nw.col(recipe.denominator)
             return [nw.when((bottom != 0) & ((top / bottom).abs() <= LARGEST)).then(top / bottom)]
         case Frequency() | TargetMean():
-            table = tables[recipe.name]
-            old, new = list(table["table"]), list(table["table"].values())
-            return [mapped(category(recipe), old, new, table["default"])]
+            return [encoded(recipe, tables[recipe.name])]
         case Distance() | Rotate():
             return coordinate_features.expressions(recipe)
         case _:
             return text_features.expressions(recipe, config.columns)
 
 
-def flag_name(column: str, prefix: int | None) -> str:
-    """Name the flag of a category that training never saw, for example `unknown_zipcode_3`."""
-    return f"unknown_{column}_{prefix}" if prefix else f"unknown_{column}"
-
-
 def known_categories(config: DatasetConfig, tables: Tables) -> dict[str, Known]:
-    """Return flag -> (column, prefix, categories that every recipe of it knows), in the flags' order.
+    """Return flag -> (part of a column, categories that every recipe of it knows), in the flags' order.
 
     What training saw, or the config lists. `None` is among them where a missing value is not to be flagged.
     """
     used: list[Known] = []
     for recipe in config.features:
         if isinstance(recipe, Frequency | TargetMean):
-            used.append((recipe.column, recipe.prefix, tables[recipe.name]["table"].keys()))
+            # Where categories lie within groups, one that is known in any of them is known.
+            used.append((recipe.part, {key.rpartition(WITHIN)[2] for key in tables[recipe.name]["table"]}))
         elif isinstance(recipe, Listed):
-            used += [(name, None, {*recipe.codes(config.columns[name]), None}) for name in recipe.inputs]
+            used += [(Part(name), {*recipe.codes(config.columns[name]), None}) for name in recipe.inputs]
     if config.lookup:
-        used.append((config.lookup.by, None, tables["lookup"]["table"].keys()))
+        used.append((Part(config.lookup.by), tables["lookup"]["table"].keys()))
     found: dict[str, Known] = {}
-    for column, prefix, known in used:
-        flag = flag_name(column, prefix)
-        found[flag] = (column, prefix, found[flag][2] & known if flag in found else known)
+    for part, known in used:
+        found[part.flag] = (part, found[part.flag][1] & known if part.flag in found else known)
     return dict(sorted(found.items()))
 
 
@@ -157,8 +173,8 @@ def unknown_flags(config: DatasetConfig, tables: Tables) -> nw.Expr:
     A literal, to be broadcast, where no recipe reads categories.
     """
     flags = []
-    for flag, (column, prefix, known) in known_categories(config, tables).items():
-        value = nw.col(column).str.head(prefix) if prefix else nw.col(column)
+    for flag, (part, known) in known_categories(config, tables).items():
+        value = category(part)
         unknown = ~value.is_in([category for category in known if category is not None])
         if None not in known:
             unknown = value.is_null() | unknown
