@@ -7,12 +7,13 @@ from typing import Any
 from rich.table import Table
 
 from src.core.errors import BundleError
-from src.core.metrics import LABELS
+from src.core.metrics import LABELS_OF
 from src.core.stages import Event
 from src.core.store import Store
 from src.core.tables import cells, table
 
 UNKNOWN = "not recorded"
+LABELS = {name: label for labels in LABELS_OF.values() for name, label in labels.items()}
 
 
 def of(store: Store, dataset: str, version: str) -> dict[str, Any]:
@@ -42,6 +43,8 @@ def of(store: Store, dataset: str, version: str) -> dict[str, Any]:
             "trained_sha256": training.get("trained_config_sha256"),
             "file_sha256": manifest.files["config.yaml"].sha256,
         },
+        "family": training.get("family"),
+        "variant": training.get("variant"),
         "parameters": training.get("params"),
         "rounds": training.get("rounds"),
         "seed": training.get("seed"),
@@ -123,6 +126,7 @@ def _facts(lineage: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "config digest", config["sha256"] or f"{config['file_sha256']} (of the file)"
     if config["trained_sha256"]:
         yield "trained with", config["trained_sha256"]
+    yield "family", f"{lineage['family']} ({lineage['variant']})" if lineage["variant"] else lineage["family"]
     yield "parameters", _pairs(lineage["parameters"])
     yield "rounds", lineage["rounds"]
     yield "seed", lineage["seed"]

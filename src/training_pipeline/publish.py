@@ -35,8 +35,8 @@ SKEW = 1e-6
 def training_section(candidate: Candidate, run_id: str | None) -> dict[str, Any]:
     """Say how the model came about, for the store's lineage: what loading and training recorded, and MLflow's run."""
     loaded = candidate.raw_dir / "load.json"
-    # The trend is in encoders.pkl, and the features are in the config.
-    said = {name: value for name, value in candidate.training.items() if name not in ("trend", "features")}
+    # The model's numbers are in encoders.pkl, and the features are in the config.
+    said = {name: value for name, value in candidate.training.items() if name not in ("model", "features")}
     if said.get("config_sha256") not in (None, candidate.config.digest):
         said["trained_config_sha256"] = said["config_sha256"]
     return {

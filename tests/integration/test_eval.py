@@ -180,6 +180,8 @@ def test_the_lineage_of_a_published_model_leads_back_to_its_data_and_run(
     assert found["config"]["sha256"] == quick.digest
     assert found["config"]["trained_sha256"] is None
     assert found["parameters"] == trained["params"]
+    assert (found["family"], found["variant"]) == ("xgboost", trained["variant"])
+    assert not {"model", "features"} & set(found["training"]), "the bundle has them elsewhere"
     assert (found["rounds"], found["seed"]) == (trained["rounds"], quick.model.seed)
     assert record_of(published.settings).get_run(found["mlflow_run_id"]).data.params["rounds"] == str(found["rounds"])
     assert found["scores"]["holdout"]["scores"] == published.result.cards["holdout"].scores
