@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from src.core.config import PROJECT, DatasetConfig, load_config
+from src.core.files import sha256
 from src.core.recipes import LARGEST, DateParts, Frequency, Numbers, Ratio, TargetMean
 from src.core.spelling import tidy
 from src.core.workspace import SPLITS
@@ -15,15 +15,23 @@ from src.feature_pipeline.rows import Row
 from src.feature_pipeline.transforms import Tables
 
 Splits = dict[str, pd.DataFrame]
-Engine = Literal["c", "pyarrow"]
 
 
-def in_memory(source: Path, folder: Path, engine: Engine = "c") -> None:
-    """Go from the CSV to Parquet features in one go."""
+def in_memory(source: Path, folder: Path, *, everything: bool) -> None:
+    """Go from the CSV to Parquet features in one go; with `everything` leave what the stages leave on the way."""
     config = load_config("housets")
-    encoded = encode(clean(split(read(source, config, engine), config), config), config)
+    raw = split(read(source, config), config)
+    cleaned = clean(raw, config)
+    if everything:
+        sha256(source)
+        write_parquet(raw, folder / "raw")
+        write_parquet(cleaned, folder / "processed")
+    write_parquet(encode(cleaned, config), folder / "features")
+
+
+def write_parquet(splits: Splits, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in encoded.items():
+    for name, frame in splits.items():
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
 
@@ -49,8 +57,8 @@ def _texts(config: DatasetConfig) -> Mapping[Hashable, type[str]]:
     return {name: str for name, column in config.columns.items() if column.type == "text"}
 
 
-def read(source: Path, config: DatasetConfig, engine: Engine = "c") -> pd.DataFrame:
-    frame: pd.DataFrame = pd.read_csv(source, dtype=_texts(config), parse_dates=["date"], engine=engine)
+def read(source: Path, config: DatasetConfig) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(source, dtype=_texts(config), parse_dates=["date"])
     frame["zipcode"] = frame["zipcode"].str.zfill(5)
     for rule in config.missing:
         columns = list(rule.columns)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 # What each table must carry: its ways, and how many ratios.
 ROWS = {
-    "features": (["housecast", "pandas", "pandas, pyarrow reader", "pandas, CSV stages"], 4),
+    "features": (["housecast", "pandas", "pandas, features only", "pandas, CSV stages"], 4),
     "trees": (["XGBoost predict", "XGBoost inplace_predict", "compiled trees"], 0),
     "training": (["housecast", "bare xgboost.train"], 2),
     "predictor": (
