@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.core import metrics
@@ -64,6 +64,9 @@ class Settings(BaseSettings):
 
     default_dataset: str = Field("housets", description="dataset of a command without --dataset")
     data_root: Path = Field(Path("data"), description="folder in which raw market files are looked for")
+    sql_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL that the config's table or query is read from, in place of a file"
+    )
     workspace: Path = Field(Path(), description="folder that holds data/, models/, reports/ and predictions/")
     model_store: str | None = Field(None, description="folder or s3://bucket/prefix (unset: S3_BUCKET, else models/)")
     s3_bucket: str | None = Field(None, description="bucket of the model store")

@@ -1,9 +1,17 @@
 """The sections of a dataset's YAML, each with what it allows."""
 
+import re
 from datetime import date
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from src.core.address import refuse_credentials
+from src.core.errors import ConfigError
+
+SQLITE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
+# Comments and brackets may stand before the first word of a query.
+_READS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", re.IGNORECASE | re.DOTALL)
 
 
 class Section(BaseModel):
@@ -32,12 +40,35 @@ def short_column(value: Any) -> Any:
 
 
 class Source(Section):
-    """Where rows come from, in the order tried."""
+    """Where rows come from: SQL_URL for a table or query, the files, the default; docs/sources.md has each kind."""
 
     files: tuple[str, ...] = Field((), description="looked for under DATA_ROOT, first match wins")
+    table: str | None = Field(
+        None, pattern=r"^[^./\\]+(\.[^./\\]+)?$", description="of a database: name or schema.name"
+    )
+    query: str | None = Field(None, description="of a database, in place of a table: one SELECT")
     default: str | None = Field(None, description="source used when no file is there, for example simulate:zips=300")
     origin: str | None = Field(None, description="where a person gets the file")
     rename: dict[str, str] = Field(default_factory=dict, description="column name in the file -> name here")
+
+    @model_validator(mode="after")
+    def _database_is_read_one_way(self) -> "Source":
+        if self.table and self.query:
+            raise ValueError("table and query are both given: one of them says what is read")
+        if self.query is not None and not _READS.match(self.query):
+            raise ValueError(f"query must start with SELECT or WITH, it only reads (got {self.query[:40]!r})")
+        for name in (*self.files, self.default or ""):
+            if name.lower().endswith(SQLITE_SUFFIXES) and not (self.table or self.query):
+                raise ValueError(f"{name} is a database: add `table` or `query`, which says what of it is read")
+        return self
+
+    @model_validator(mode="after")
+    def _default_is_not_secret(self) -> "Source":
+        try:
+            refuse_credentials(self.default or "")
+        except ConfigError as error:
+            raise ValueError(f"default: {error}") from error
+        return self
 
 
 class Missing(Section):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from src.core.config import PROJECT, DatasetConfig, load_config, parse_config
+from src.core.config import PROJECT, DatasetConfig, Settings, load_config, parse_config
 from src.core.errors import ConfigError
 
 HOUSETS: dict[str, Any] = yaml.safe_load((PROJECT / "configs" / "housets.yaml").read_text(encoding="utf-8"))
@@ -56,6 +56,19 @@ def test_every_config_of_the_project_is_valid(path: Path) -> None:
         (lambda raw: raw["leakage"].append("median_sale_prise"), ["leakage", "'median_sale_prise'"]),
         (lambda raw: raw["lookup"].update(by="nope"), ["lookup.by", "'nope'"]),
         (lambda raw: raw["source"].update(rename={"a": "nope"}), ["source.rename", "'nope'"]),
+        (
+            lambda raw: raw["source"].update(files=["a.SQLite"]),
+            ["a.SQLite is a database", "`table` or `query`"],
+        ),
+        (lambda raw: raw["source"].update(default="b.db"), ["source: ", "b.db is a database", "`table` or `query`"]),
+        (lambda raw: raw["source"].update(table="a", query="select 1"), ["source: ", "table and query are both given"]),
+        (lambda raw: raw["source"].update(table="../a"), ["source.table", "got '../a'"]),
+        (
+            lambda raw: raw["source"].update(query="delete from a"),
+            ["must start with SELECT", "'delete from a'"],
+        ),
+        (lambda raw: raw["source"].update(query="-- select\ndrop table a"), ["source: ", "must start with SELECT"]),
+        (lambda raw: raw["source"].update(query=""), ["source: ", "must start with SELECT"]),
         (lambda raw: raw.update(intervals=[80]), ["intervals", "less than 1", "got 80"]),
         (lambda raw: raw["target"].update(column="city"), ["target: 'city' is a text column", "a number column"]),
         (lambda raw: raw["split"].update(column="year"), ["split.column: 'year' is a number column", "a date column"]),
@@ -138,3 +151,24 @@ def test_yes_and_no_are_words_and_true_and_false_are_not() -> None:
     column = parse_config(text, "x.yaml").columns["city_full"]
     assert column.tidy is True
     assert column.renames == {"Ja": "yes", "nee": "no", "aan": "on", "uit": "true"}
+
+
+@pytest.mark.parametrize(
+    "query", ["select 1", " SELECT 1;", "-- why\n/* two\nlines */ (select 1)", "with a as (select 1) select * from a"]
+)
+def test_a_query_may_begin_with_comments_and_brackets(query: str) -> None:
+    assert parse_config(_edited(lambda raw: raw["source"].update(query=query)), "a").source.query == query
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="default: an address with a user or password") as caught:
+        parse_config(_edited(lambda raw: raw["source"].update(default="postgresql://jane:hidden@host/db")), "mine.yaml")
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_database_of_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQL_URL", "postgresql://jane:hidden@host/db")
+    settings = Settings()
+    assert settings.sql_url is not None
+    assert settings.sql_url.get_secret_value().startswith("postgresql://jane")
+    assert "hidden" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
