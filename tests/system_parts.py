@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -9,9 +11,12 @@ import pytest
 REQUIRED = "REQUIRE_SYSTEM_PARTS"
 
 
-def require_program(command: str, name: str) -> str:
-    """Return the path of a program; where it is absent, skip by name, or fail when REQUIRE_SYSTEM_PARTS=1."""
-    path = shutil.which(command)
+def require_program(command: str, name: str, elsewhere: Iterable[Path] = ()) -> str:
+    """Return the path of a program; where it is absent, skip by name, or fail when REQUIRE_SYSTEM_PARTS=1.
+
+    `elsewhere` are folders in which distributions keep it beside the PATH.
+    """
+    path = shutil.which(command) or shutil.which(command, path=os.pathsep.join(map(str, elsewhere)))
     if path is None:
         absent(f"{name} is not installed (no {command!r} on the PATH)")
     return path

@@ -8,6 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from src.core.config import Settings
+from tests import postgres as postgres_server
 from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws, one_at_a_time
 
 
@@ -27,6 +28,18 @@ def s3_endpoint() -> Iterator[str]:
 def s3_settings(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     isolate_aws(monkeypatch)
     return Settings(workspace=tmp_path, s3_endpoint_url=s3_endpoint, aws_region="us-east-1")
+
+
+@pytest.fixture(scope="session")
+def postgres_running() -> Iterator[postgres_server.Postgres]:
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_running: postgres_server.Postgres) -> postgres_server.Postgres:
+    """A real Postgres with an empty database of the test's own."""
+    return postgres_running.with_database()
 
 
 @pytest.fixture(params=["folder", "s3"])
