@@ -133,7 +133,7 @@ def stages_of(
             file,
             (*_files(space.raw), *_files(space.raw, ".csv"), space.raw / "load.json"),
             # What is fetched from elsewhere may have changed, so it is fetched each time.
-            lambda: chosen if file or chosen.startswith("simulate:") else f"{chosen} {time.time()}",
+            lambda: chosen if file or chosen.startswith(("simulate:", "sklearn:")) else f"{chosen} {time.time()}",
         ),
         Stage(
             "validate",
@@ -207,7 +207,7 @@ what next
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stages from the command line."""
     made = parser(__doc__.splitlines()[0])
-    made.add_argument("--data", help="raw file, folder or URI; the config's own source if not given")
+    made.add_argument("--data", help="raw file, folder or address; the config's own source if not given")
     add_store(made)
     made.add_argument("--trials", type=int, default=None, help="trials of the search; the config's number if not given")
     made.add_argument("--force", action="store_true", help="run every stage, changed or not")

@@ -14,3 +14,6 @@ def set_up_logging(level: str = "INFO") -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+    # What they log they raise as well, and housecast says it in words of its own, without a traceback or a user's name.
+    for name in ("sqlalchemy", "psycopg"):
+        logging.getLogger(name).handlers[:] = [logging.NullHandler()]

@@ -23,11 +23,11 @@ from src.core.files import replacing, sha256, write_json
 from src.core.recipes import LARGEST
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import sources
+from src.feature_pipeline.content import NULLS, readable
 from src.feature_pipeline.transforms import known_values, padded, require_columns
 
 logger = logging.getLogger(__name__)
 
-NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 # Marks, while a source is read, the rows that hold a value that is not of its column's type.
 WRONG = "__wrong"
 
@@ -55,7 +55,7 @@ def read(path: Path, config: DatasetConfig, columns: Sequence[str] | None = None
     Raises:
         DataError: not what its name says, a column is missing, or a value cannot be read as its type.
     """
-    with sources.readable(path) as file:
+    with readable(path) as file:
         is_text = file.is_file() and file.suffix.lower() != ".parquet"
         # Comparing each of 35 million fields with the NULLS takes a third of the parser's time, so it is done only
         # where a date or number cannot be read without; texts are compared once per distinct value.
@@ -201,6 +201,7 @@ def run(
         ConfigError: no such source.
         DataError: the source cannot be read, lacks a column, or leaves a split empty.
     """
+    source = sources.own_source(config, settings) if source is None else source
     path = sources.resolve(source, config, settings, output_dir.parent / "downloads")
     logger.info("reading %s", path)
     with ThreadPoolExecutor(1) as pool:  # hashing waits on the disk while Polars parses
@@ -209,7 +210,7 @@ def run(
         parts = split(frame, config)
         loaded = Loaded(
             dataset=config.name,
-            source=sources.shown(source or str(path)),
+            source=sources.recorded(source, settings),
             sha256=digest.result(),
             rows=frame.height,
             splits={name: part.height for name, part in parts.items()},
@@ -275,8 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args_parser = parser(__doc__.splitlines()[0])
     args_parser.add_argument(
         "--input",
-        help="CSV (also .gz, .zip), Parquet file or folder, s3://, https://, kaggle:OWNER/NAME or "
-        "simulate:zips=400,months=142,seed=7; the config's own source if not given",
+        help="CSV (also .gz, .zip), Parquet file or folder, SQLite file, SQLAlchemy URL, s3://, https://, "
+        "kaggle:OWNER/NAME, sklearn:NAME or simulate:zips=400,months=142,seed=7; the config's own source if not given",
     )
     add_output_dir(args_parser, "folder of the raw splits; the workspace's data/raw if not given")
     args_parser.add_argument(

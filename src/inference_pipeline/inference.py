@@ -18,8 +18,7 @@ from src.core.files import replacing
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.feature_pipeline import load
-from src.feature_pipeline.load import NULLS
-from src.feature_pipeline.sources import readable
+from src.feature_pipeline.content import NULLS, readable
 from src.inference_pipeline.predictor import Predictor
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,188 @@
+"""Rows of a database: one table or query, read in chunks into a Parquet file. The database is only read."""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from src.core.address import shown
+from src.core.config import DatasetConfig
+from src.core.errors import ConfigError, DataError
+from src.core.files import replacing
+from src.feature_pipeline import cells
+from src.feature_pipeline.transfer import transfer
+from src.feature_pipeline.transforms import require_columns
+
+ROWS = 50_000  # a chunk; some 100 MB of Python objects for 40 columns
+TIMEOUT_SECONDS = 30
+DRIVERS = {"psycopg": "`uv sync --extra postgres`"}
+# What drivers say when no connection is made, in words of our own: theirs quote users.
+ANSWERS = {
+    "password": "the user or password is refused: correct SQL_URL, or the driver's own variables (PGUSER, PGPASSWORD)",
+    "pg_hba": "the server lets nobody in from here as this user: its pg_hba.conf says who may",
+    "role": "the user is refused: correct SQL_URL, or the driver's own variables (PGUSER, PGPASSWORD)",
+    "does not exist": "there is no such database there",
+    "refused": "nobody listens there: start the database, or correct host and port",
+    "resolve": "there is no such host",
+    "No such file": "nobody listens there: start the database, or correct host and port",
+    "timeout": "no answer in time: check host, port and firewall",
+}
+
+
+def fetch(address: str | Path, config: DatasetConfig, downloads: Path) -> Path:
+    """Write the config's table or query as `downloads/<table or dataset>.parquet`, whole or not at all.
+
+    A table has no order of its own: its rows are sorted by all columns, missing values first, so that the same rows
+    make the same file whichever database holds them. A query's rows keep their order.
+
+    Args:
+        address: a SQLAlchemy URL, which may hold credentials, or a SQLite file.
+        config: names the table or query, and the columns that are taken from it.
+        downloads: folder of the file.
+
+    Raises:
+        ConfigError: no table or query is named, the address is none, its driver is absent, or the query does not read.
+        DataError: the database does not answer, refuses, is damaged, or has no such table, column or row.
+    """
+    source = config.source
+    engine, where = _engine(address)
+    if not (source.table or source.query):
+        raise ConfigError(f"{where} is a database: add `table` or `query` to the source of {config.name}'s YAML")
+    what = f"{where}: {f'table {source.table}' if source.table else 'the query'}"
+    path = downloads / f"{source.table or config.name}.parquet"
+    with (
+        _explained(engine, what),  # the end of the connection too: giving up a lost one raises
+        _connected(engine, where) as connection,
+        _execute(connection, config, what) as result,
+    ):
+        if not result.returns_rows:
+            raise ConfigError(f"{what} gives no rows back: it must be a SELECT")
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=downloads, prefix=".rows-") as folder:
+            parts = _write_parts(result, Path(folder), config, what)
+            frame = pl.scan_parquet(parts, glob=False)
+            if source.table:
+                frame = frame.sort(frame.collect_schema().names(), nulls_last=False)
+            with replacing(path) as temporary:
+                try:
+                    frame.sink_parquet(temporary, row_group_size=ROWS)
+                except pl.exceptions.PolarsError as error:
+                    raise OSError(f"cannot write to {downloads}: {error}") from error
+    return path
+
+
+def _write_parts(result: "sa.CursorResult[Any]", folder: Path, config: DatasetConfig, what: str) -> list[Path]:
+    names = list(result.keys())
+    in_file = {name: old for old, name in config.source.rename.items() if old in names}
+    wanted = {in_file.get(name, name): column for name, column in config.columns.items()}
+    require_columns(names, list(wanted), what)
+    for twice in (name for name in wanted if names.count(name) > 1):
+        raise DataError(f"{what} gives the column {twice} twice: name one of them otherwise, with AS")
+    positions = {name: names.index(name) for name in wanted}
+    parts: list[Path] = []
+    with transfer(f"reading {what}") as advance:
+        for rows in result.partitions(ROWS):  # said again: a query's result does not know it
+            columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True))
+            frame = pl.DataFrame(
+                [cells.series(name, columns[positions[name]], column, what) for name, column in wanted.items()]
+            )
+            parts.append(folder / f"{len(parts):06}.parquet")
+            frame.write_parquet(parts[-1], compression="lz4")
+            advance(len(rows))
+    if not parts:
+        raise DataError(f"{what} has no rows")
+    return parts
+
+
+def _execute(connection: sa.Connection, config: DatasetConfig, what: str) -> "sa.CursorResult[Any]":
+    # Rows stay with the server until a chunk of them is asked for.
+    connection = connection.execution_options(yield_per=ROWS)
+    if config.source.query:
+        # As it is written: neither a colon nor a percent sign in it stands for a parameter.
+        return connection.execution_options(no_parameters=True).exec_driver_sql(config.source.query)
+    schema, _, name = (config.source.table or "").rpartition(".")
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(name, schema or None):
+        there = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
+        raise DataError(f"{what} is not there; tables and views: {', '.join(sorted(there)) or 'none'}")
+    return connection.execute(sa.select(sa.literal_column("*")).select_from(sa.table(name, schema=schema or None)))
+
+
+def _engine(address: str | Path) -> tuple[sa.Engine, str]:
+    """Make an engine that connects for one read, and the name of its database for messages."""
+    if isinstance(address, Path):
+        return _sqlite(address), str(address)
+    try:
+        url = sa.make_url(address)
+        dialect = url.get_dialect()
+    except NoSuchModuleError:
+        raise ConfigError(
+            f"no such file or folder: {shown(address)}; and no installed package teaches SQLAlchemy such a database"
+        ) from None
+    except (ArgumentError, ValueError):
+        # Not repeated: where it cannot be read, nobody knows which part of it is the password.
+        raise ConfigError(
+            "the address of the database is not like postgresql+psycopg://user:password@host:5432/name; in a user or "
+            "password write / @ : ? # % as %2F %40 %3A %3F %23 %25"
+        ) from None
+    if url.get_backend_name() == "sqlite":
+        if not url.database or not Path(url.database).is_file():
+            raise ConfigError(f"no such file: {url.database or '(an empty name)'}; write sqlite:///folder/file.sqlite")
+        return _sqlite(Path(url.database)), url.database
+    if dialect.is_async:
+        raise ConfigError(f"{shown(address)}: the driver {url.get_driver_name()} is asynchronous: name another one")
+    options: dict[str, Any] = {}
+    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        options = {"connect_args": {"connect_timeout": TIMEOUT_SECONDS}}
+    try:
+        return sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, **options), shown(address)
+    except ModuleNotFoundError as error:
+        remedy = DRIVERS.get(error.name or "", f"install the package that has the Python module {error.name}")
+        raise ConfigError(f"{shown(address)}: the driver {error.name} is not installed: {remedy}") from None
+
+
+def _sqlite(path: Path) -> sa.Engine:
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    return sa.create_engine("sqlite://", poolclass=sa.NullPool, creator=lambda: sqlite3.connect(address, uri=True))
+
+
+@contextmanager
+def _connected(engine: sa.Engine, where: str) -> Iterator[sa.Connection]:
+    try:
+        connection = engine.connect()
+    except (SQLAlchemyError, TypeError) as error:  # TypeError: an option in the address that the driver does not know
+        if engine.dialect.name == "sqlite":
+            raise DataError(f"cannot read {where}: {_first_line(error)}") from None
+        said = _first_line(error)
+        answer = next((answer for words, answer in ANSWERS.items() if words in said), "check address and network")
+        raise DataError(f"cannot connect to {where} ({type(error).__name__}): {answer}") from None
+    with connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(postgresql_readonly=True)
+        yield connection
+
+
+@contextmanager
+def _explained(engine: sa.Engine, what: str) -> Iterator[None]:
+    """Turn what a database answers into a DataError, in its own words unless they quote a credential."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Warning) as error:
+        said = _first_line(error)
+        secrets = [secret for secret in (engine.url.username, engine.url.password) if secret]
+        if any(str(secret) in said for secret in secrets):
+            said = type(error).__name__
+        if "not a database" in said or "malformed" in said:
+            said += "; it is damaged, fetch it again"
+        raise DataError(f"cannot read {what}: {said}") from None
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
