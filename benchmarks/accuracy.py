@@ -25,7 +25,7 @@ from src.core.cli import read_settings, run_command
 from src.core.config import PROJECT, DatasetConfig, Settings, load_config
 from src.core.errors import ConfigError
 from src.core.workspace import SPLITS, Workspace
-from src.feature_pipeline import encoders, load, preprocess
+from src.feature_pipeline import encoders, load, preprocess, splits
 from src.feature_pipeline.feature_engineering import read_matrix
 from src.training_pipeline import train, tune
 from src.training_pipeline import xgb as family
@@ -52,7 +52,7 @@ def reference(path: Path, config: DatasetConfig, rounds: int, threads: int | Non
     """Make the reference's features once, and return the function that fits and predicts for a seed."""
     as_written = config.model_copy(update={"missing": ()})
     tables = {"lookup": encoders.lookup_table(config)}
-    parts = load.split(load.read(path, as_written), config)
+    parts = splits.split(load.read(path, as_written), config)
     placed = {name: preprocess.clean(part.lazy(), config, tables).collect() for name, part in parts.items()}
     fit_on = placed["train"].filter(~pl.struct(pl.all()).is_duplicated() & (pl.col("median_list_price") <= 19_000_000))
     frequency = fit_on["zipcode"].value_counts(name="zipcode_freq")

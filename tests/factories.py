@@ -8,7 +8,7 @@ import yaml
 
 from src.core.config import DatasetConfig, load_config, parse_config
 from src.core.strict_yaml import StrictLoader
-from src.feature_pipeline import load
+from src.feature_pipeline import load, splits
 from src.feature_pipeline.simulate import simulate
 
 
@@ -25,7 +25,7 @@ def housets_frame(rows: int = 200, seed: int = 0, *, traps: bool = True) -> pl.D
 def housets_splits(rows: int = 600, seed: int = 0, *, traps: bool = True) -> dict[str, pl.DataFrame]:
     """Return typed `train`, `eval` and `holdout` of one small market, as the load stage writes them."""
     config = load_config("housets")
-    return load.split(load.typed(housets_frame(rows, seed, traps=traps).lazy(), config, "test"), config)
+    return splits.split(load.typed(housets_frame(rows, seed, traps=traps).lazy(), config, "test"), config)
 
 
 # Every recipe that reads texts or coordinates, on columns spelled as in the data sets of Indian rents (floor, status),

@@ -26,12 +26,13 @@ from src.core.sections import (
     Lookup,
     Missing,
     Model,
+    RandomSplit,
     RowRules,
     Section,
     Segment,
     Source,
+    Split,
     Target,
-    TimeSplit,
     Tuning,
     short_column,
 )
@@ -90,10 +91,10 @@ class DatasetConfig(Section):
     columns: dict[str, Annotated[Column, BeforeValidator(short_column)]]
     target: Target
     task: Literal["regression", "classification"] = "regression"
-    keys: tuple[str, ...] = Field(min_length=1)
+    keys: tuple[str, ...] = Field((), description="columns that tell rows apart")
     place: str | None = Field(None, description="column that names the place whose last known price is a baseline")
     region: str | None = Field(None, description="column that groups places, for reports and filters")
-    split: TimeSplit
+    split: Split
     missing: tuple[Missing, ...] = ()
     lookup: Lookup | None = None
     rows: RowRules = RowRules()
@@ -110,7 +111,8 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _names_exist(self) -> "DatasetConfig":
         known = set(self.columns) | set(self.lookup.add if self.lookup else ())
-        wanted = [("target", self.target.column), ("split.column", self.split.column)]
+        wanted = [("target", self.target.column)]
+        wanted += [("split.column", self.date)] if self.date else []
         wanted += [("keys", key) for key in self.keys]
         wanted += [(f"missing[{i}]", c) for i, m in enumerate(self.missing) for c in m.columns]
         wanted += [(f"features[{i}]", c) for i, recipe in enumerate(self.features) for c in recipe.inputs]
@@ -123,6 +125,20 @@ class DatasetConfig(Section):
         for where, column in wanted:
             if column not in known:
                 raise ValueError(f"{where}: {column!r} is not among the columns ({', '.join(sorted(known))})")
+        return self
+
+    @model_validator(mode="after")
+    def _split_is_possible(self) -> "DatasetConfig":
+        for column in self.drawn_by:
+            if column not in self.columns:
+                raise ValueError(f"split: {column!r} is not among the columns ({', '.join(sorted(self.columns))})")
+        if isinstance(self.split, RandomSplit) and self.tuning.folds < 2:
+            raise ValueError("tuning.folds: 1 is too few where the split is random; at least 2 are needed")
+        if self.date is None:
+            dated = [f"segments[{i}] (by month)" for i, s in enumerate(self.segments) if s.by == "month"]
+            dated += ["gate.beats (last_known)"] if "last_known" in self.gate.beats else []
+            if dated:
+                raise ValueError(f"{dated[0]} needs a date, and there is none: name a date column as split.column")
         return self
 
     @model_validator(mode="after")
@@ -148,7 +164,7 @@ class DatasetConfig(Section):
         numbers: list[tuple[str, str]] = []
         texts = [("lookup.by", self.lookup.by)] if self.lookup else []
         (numbers if self.task == "regression" else texts).append(("target", self.target.column))
-        dates = [("split.column", self.split.column)]
+        dates = [("split.column", self.date)] if self.date else []
         for i, recipe in enumerate(self.features):
             listed = {"number": numbers, "text": texts, "date": dates}[recipe.takes]
             listed += [(f"features[{i}]", c) for c in recipe.inputs]
@@ -207,9 +223,19 @@ class DatasetConfig(Section):
                 raise ValueError(f"model.trend.columns: {name!r} is not a feature ({', '.join(names)})")
         if twice:
             raise ValueError(
-                f"features: name {twice[0]!r} is taken (features, keys, target and segments share a frame)"
+                f"features: name {twice[0]!r} is taken (features, keys, target, split and segments share a frame)"
             )
         return self
+
+    @property
+    def date(self) -> str | None:
+        """The column that dates a row; None where rows have no date."""
+        return self.split.column
+
+    @property
+    def drawn_by(self) -> tuple[str, ...]:
+        """Columns that decide, beside chance, into which split a row is drawn; none in a time split."""
+        return self.split.drawn_by if isinstance(self.split, RandomSplit) else ()
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -228,8 +254,8 @@ class DatasetConfig(Section):
 
     @cached_property
     def meta_columns(self) -> tuple[str, ...]:
-        """Columns kept beside the features: keys, month, place, region, segments, target; no column twice."""
-        wanted = [*self.keys, self.split.column, self.place, self.region]
+        """Columns kept beside the features: keys, date, place, region, split, segments, target; none twice."""
+        wanted = [*self.keys, self.date, self.place, self.region, *self.drawn_by]
         wanted += [s.column for s in self.segments] + [self.target.column]
         return tuple(dict.fromkeys(c for c in wanted if c))
 

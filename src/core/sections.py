@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -93,6 +93,41 @@ class TimeSplit(Section):
         return self
 
 
+class RandomSplit(Section):
+    """Rows drawn by a seed, in units that never straddle two splits: equal rows, or the rows of a group.
+
+    `eval` and `holdout` are shares of all rows, and within each class where the split is stratified. The holdout is
+    the test set of scikit-learn's `train_test_split(test_size=holdout, random_state=seed)` where every row is a unit.
+    """
+
+    by: Literal["random"]
+    seed: int = Field(42, ge=0, lt=2**32)
+    eval: float = Field(0.1, gt=0, lt=1)
+    holdout: float = Field(0.2, gt=0, lt=1)
+    stratify: str | None = Field(None, description="column of classes, each with the same shares in every split")
+    group: tuple[str, ...] = Field((), description="columns; rows that agree in them stay together")
+    duplicates: Literal["together", "drop", "scatter"] = Field(
+        "together", description="equal rows: in one split, only the first copy, or left where chance puts them"
+    )
+    column: str | None = Field(None, description="date column, for reports and batches by month")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> "RandomSplit":
+        if self.eval + self.holdout >= 1:
+            raise ValueError(f"eval {self.eval} and holdout {self.holdout} leave nothing to train on")
+        if self.stratify and self.group:
+            raise ValueError("stratify and group together are not possible: a group may hold rows of several classes")
+        return self
+
+    @property
+    def drawn_by(self) -> tuple[str, ...]:
+        """Columns that decide, beside chance, where a row goes."""
+        return (*self.group, self.stratify) if self.stratify else self.group
+
+
+Split = Annotated[TimeSplit | RandomSplit, Field(discriminator="by")]
+
+
 class Lookup(Section):
     """Columns joined from a small table beside the YAML, by the tidied text of one column."""
 
@@ -121,10 +156,11 @@ class Target(Section):
 
 
 class EarlyStopping(Section):
-    """Stop adding trees when the last months of train stop improving."""
+    """Stop adding trees when the last months of train, or a random share where the split is random, stop improving."""
 
     rounds: int = Field(50, ge=1)
     months: int = Field(12, ge=1)
+    share: float = Field(0.15, gt=0, lt=1, description="of train's rows, where the split is random")
 
 
 class Trend(Section):
@@ -195,8 +231,8 @@ class Tuning(Section):
     """The search, inside train only."""
 
     trials: int = Field(20, ge=1)
-    folds: int = Field(3, ge=1, description="rolling origins, each tested on the months after it")
-    fold_months: int = Field(12, ge=1)
+    folds: int = Field(3, ge=1, description="rolling origins, or random folds where the split is random")
+    fold_months: int = Field(12, ge=1, description="how many months after its origin a rolling origin is tested on")
     metric: Literal["mape", "mae", "rmse", "mdape", "log_loss"] = "mape"
     space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
 

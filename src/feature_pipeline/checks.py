@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core.errors import DataError
+from src.core.sections import RandomSplit
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,15 @@ class ValidationResult:
     def passed(self) -> bool:
         """Whether no critical expectation failed."""
         return not self.failed("critical")
+
+
+def kept_apart(rule: RandomSplit, shared: int, rows: int) -> Check:
+    """Judge whether one split's rows are apart from the other splits', `shared` of them not being so."""
+    scattered = rule.duplicates == "scatter" and not rule.group
+    text = f"{shared:,} of {rows:,} rows are of a group that" if rule.group else f"{shared:,} of {rows:,} rows"
+    text += " is in another split too" if rule.group else " equal a row of another split"
+    severity = "warning" if scattered else "critical"
+    return Check("rows_are_in_one_split_only", rule.group, "", severity, shared == 0, shared, text)
 
 
 def describe(check: Check) -> str:

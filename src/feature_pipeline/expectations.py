@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.config import DatasetConfig, Expectation
 from src.core.errors import ConfigError
+from src.core.sections import TimeSplit
+from src.core.workspace import SPLITS
 
 if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation as GreatExpectation
@@ -48,32 +50,37 @@ def _short(value: Any) -> str:
 
 
 def rules(config: DatasetConfig, split: str) -> list[Rule]:
-    """Build a split's rules: columns, types, its window of dates, a target in every row; then the config's own.
+    """Build a split's rules: columns, types, what put rows into it, a target in every row; then the config's own.
 
     Raises:
         ConfigError: an entry of `expectations` has an unknown rule, wrong arguments or an unknown column.
     """
+    if split not in SPLITS:
+        raise ConfigError(f"no split {split!r}; the splits are {', '.join(SPLITS)}")
     found = [_automatic("expect_table_row_count_to_be_between", min_value=1)]
     for column, kind in config.columns.items():
         found.append(_automatic("expect_column_to_exist", column=column))
         found.append(_automatic("expect_column_values_to_be_of_type", column=column, type_=PANDAS_TYPES[kind.type]))
-    rule = config.split
-    window: dict[str, dict[str, Any]] = {
-        "train": {"max_value": rule.eval_from, "strict_max": True},
-        "eval": {"min_value": rule.eval_from, "max_value": rule.holdout_from, "strict_max": True},
-        "holdout": {"min_value": rule.holdout_from},
-    }
-    if split not in window:
-        raise ConfigError(f"no split {split!r}; the splits are {', '.join(window)}")
-    found.append(_automatic("expect_column_values_to_be_between", column=rule.column, **window[split]))
-    found.append(_automatic("expect_column_values_to_not_be_null", column=rule.column))
-    found.append(_automatic("expect_column_values_to_not_be_null", column=config.target.column))
+    if isinstance(config.split, TimeSplit):
+        found.append(_window(config.split, split))
+    needed = [config.split.column] if isinstance(config.split, TimeSplit) else config.drawn_by
+    complete = dict.fromkeys((*needed, config.target.column))
+    found += [_automatic("expect_column_values_to_not_be_null", column=column) for column in complete]
     seen = [(rule.name, rule.args) for rule in found]
     for position, entry in enumerate(config.expectations):
         own = _own(entry, f"expectations[{position}]", config)
         if (own.name, own.args) not in seen:
             found.append(own)
     return found
+
+
+def _window(rule: TimeSplit, split: str) -> Rule:
+    window: dict[str, dict[str, Any]] = {
+        "train": {"max_value": rule.eval_from, "strict_max": True},
+        "eval": {"min_value": rule.eval_from, "max_value": rule.holdout_from, "strict_max": True},
+        "holdout": {"min_value": rule.holdout_from},
+    }
+    return _automatic("expect_column_values_to_be_between", column=rule.column, **window[split])
 
 
 def _automatic(name: str, **args: Any) -> Rule:

@@ -24,6 +24,7 @@ from src.core.recipes import LARGEST
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import sources
 from src.feature_pipeline.content import NULLS, readable
+from src.feature_pipeline.splits import split
 from src.feature_pipeline.transforms import known_values, padded, require_columns
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Loaded:
     sha256: str
     rows: int
     splits: dict[str, int]
+    dropped: int = 0  # rows that equal an earlier one, where the config's split drops them
 
 
 def read(path: Path, config: DatasetConfig, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -155,31 +157,6 @@ def _padded(texts: pl.Series, column: Column, nulls: Collection[str]) -> pl.Seri
     return texts.replace_strict(before, after, default=None, return_dtype=pl.String)
 
 
-def split(frame: pl.DataFrame, config: DatasetConfig) -> dict[str, pl.DataFrame]:
-    """Cut typed rows by time: train < eval_from <= eval < holdout_from <= holdout.
-
-    Raises:
-        DataError: a row without a date, or a split without a row.
-    """
-    rule, date = config.split, pl.col(config.split.column)
-    undated = frame[rule.column].null_count()
-    if undated:
-        raise DataError(f"{undated:,} rows have no {rule.column}; every row needs one to be put into a split")
-    parts = {
-        "train": frame.filter(date < rule.eval_from),
-        "eval": frame.filter((date >= rule.eval_from) & (date < rule.holdout_from)),
-        "holdout": frame.filter(date >= rule.holdout_from),
-    }
-    for name, part in parts.items():
-        if part.is_empty():
-            first, last = frame[rule.column].min(), frame[rule.column].max()
-            raise DataError(
-                f"the {name} split is empty: {rule.column} runs from {first!s} to {last!s}, "
-                f"eval starts at {rule.eval_from} and holdout at {rule.holdout_from}"
-            )
-    return parts
-
-
 def fingerprint(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's Parquet files by name and content, in hex."""
     if path.is_file():
@@ -208,12 +185,14 @@ def run(
         digest = pool.submit(fingerprint, path)
         frame = read(path, config)
         parts = split(frame, config)
+        counts = {name: part.height for name, part in parts.items()}
         loaded = Loaded(
             dataset=config.name,
             source=sources.recorded(source, settings),
             sha256=digest.result(),
             rows=frame.height,
-            splits={name: part.height for name, part in parts.items()},
+            splits=counts,
+            dropped=frame.height - sum(counts.values()),
         )
     write_splits(output_dir, parts, record="load.json", content=asdict(loaded), csv=csv)
     for name in () if csv else parts:

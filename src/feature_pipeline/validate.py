@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ from src.core.cli import add_input, add_output_dir, parser, read_dataset, read_s
 from src.core.config import DatasetConfig
 from src.core.errors import ConfigError
 from src.core.files import write_json
+from src.core.sections import RandomSplit
 from src.core.workspace import SPLITS, Workspace
-from src.feature_pipeline import load, quality_page
-from src.feature_pipeline.checks import Check, ValidationResult, report, stop_on_failure
+from src.feature_pipeline import load, quality_page, splits
+from src.feature_pipeline.checks import Check, ValidationResult, kept_apart, report, stop_on_failure
 from src.feature_pipeline.expectations import TABLE_RULES, Rule, rules
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _validate(
             results[split] = _check(frames[split].lazy().collect(), config, split, suites[split], context)
         if site:
             context.build_data_docs()
+    if isinstance(config.split, RandomSplit):
+        results = _with_straddling(results, frames, config, config.split)
     for split, result in results.items():
         if output_dir:
             write_json(output_dir / f"{split}.json", {"dataset": config.name, "passed": result.passed} | asdict(result))
@@ -79,6 +82,24 @@ def _validate(
         quality_page.write(output_dir, config.title, results.values())
     stop_on_failure(results.values(), output_dir)
     return results
+
+
+def _with_straddling(
+    results: dict[str, ValidationResult],
+    frames: Mapping[str, pl.DataFrame | pl.LazyFrame],
+    config: DatasetConfig,
+    rule: RandomSplit,
+) -> dict[str, ValidationResult]:
+    """Add what no split shows alone: whether rows of one are in another. Splits of other columns cannot be compared."""
+    whole = {split: frame.lazy().collect() for split, frame in frames.items()}
+    kinds = [frame.schema for frame in whole.values()]
+    if any(kind != kinds[0] for kind in kinds) or not set(rule.drawn_by) <= set(kinds[0]):
+        return results
+    shared = splits.straddling(whole, config)
+    return {
+        split: replace(result, checks=(*result.checks, kept_apart(rule, shared[split], result.rows)))
+        for split, result in results.items()
+    }
 
 
 @contextmanager

@@ -142,6 +142,36 @@ def test_the_first_day_of_a_split_is_in_it_and_not_in_the_one_before(
     assert "1 of 398 rows" in failure(at(splits["train"], [0], "date", date(2020, 1, 1)), config)
 
 
+def undated(config: DatasetConfig, **rule: Any) -> DatasetConfig:
+    plain = config.model_dump(mode="json") | {"split": {"by": "random", **rule}, "segments": [], "expectations": []}
+    return DatasetConfig.model_validate(plain)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [({}, "rows_are_in_one_split_only: 7 of 7"), ({"group": ["zipcode"]}, "zipcode: rows_are_in_one_split_only")],
+)
+def test_rows_that_are_in_two_random_splits_are_refused(
+    splits: dict[str, pl.DataFrame], config: DatasetConfig, tmp_path: Path, rule: dict[str, Any], said: str
+) -> None:
+    for name, frame in {**splits, "eval": splits["train"].head(7)}.items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match=said):
+        validate.run(undated(config, **rule), tmp_path, tmp_path / "quality")
+    found = json.loads((tmp_path / "quality" / "holdout.json").read_text())["checks"][-1]
+    assert (found["rule"], found["passed"]) == ("rows_are_in_one_split_only", not rule)
+
+
+def test_scattered_copies_only_warn(
+    splits: dict[str, pl.DataFrame], config: DatasetConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, frame in {**splits, "eval": splits["train"].head(7)}.items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    done = validate.run(undated(config, duplicates="scatter"), tmp_path, tmp_path / "quality")
+    assert done["eval"].passed
+    assert "eval: the table: rows_are_in_one_split_only: 7 of 7 rows equal a row of another split" in caplog.text
+
+
 @pytest.mark.parametrize("day", [date(1066, 10, 14), date(9999, 12, 31)])
 def test_a_date_that_nanoseconds_cannot_hold_is_named(
     splits: dict[str, pl.DataFrame], config: DatasetConfig, day: date

@@ -92,6 +92,45 @@ def test_a_wrong_config_is_explained(edit: Callable[[dict[str, Any]], Any], word
         assert word in message
 
 
+RANDOM: dict[str, Any] = {"by": "random", "column": "date"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"eval": 0.5, "holdout": 0.5}, "split.random: .*eval 0.5 and holdout 0.5 leave nothing to train on"),
+        ({"stratify": "city", "group": ["zipcode"]}, "stratify and group together are not possible"),
+        ({"stratify": "lat"}, "split: 'lat' is not among the columns"),
+        ({"group": ["nope"]}, "split: 'nope' is not among the columns"),
+        ({"column": None}, r"segments\[1\] \(by month\) needs a date"),
+        ({"column": "city"}, "split.column: 'city' is a text column, and a date column is needed"),
+        ({"by": "luck"}, "split: .*'luck' .*'time', 'random'"),
+        ({"share": 0.1}, "split.random.share: Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_random_split_is_explained(rule: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_config(_edited(lambda raw: raw.update(split={**RANDOM, **rule})), "mine.yaml")
+
+
+def test_what_needs_a_date_or_folds_is_refused_where_there_are_none() -> None:
+    def undated(raw: dict[str, Any]) -> None:
+        raw.update(split={"by": "random"}, segments=[], gate={"beats": ["last_known"]})
+
+    with pytest.raises(ConfigError, match=r"gate.beats \(last_known\) needs a date.*split.column"):
+        parse_config(_edited(undated), "mine.yaml")
+    with pytest.raises(ConfigError, match=r"tuning\.folds: 1 is too few where the split is random"):
+        parse_config(_edited(lambda raw: (raw.update(split=RANDOM), raw["tuning"].update(folds=1))), "mine.yaml")
+
+
+@pytest.mark.parametrize("rule", [{}, {"group": ["city", "zipcode"]}, {"stratify": "city", "seed": 7}])
+def test_a_random_split_reads_back_equal_and_keeps_what_decides_it(rule: dict[str, Any]) -> None:
+    config = parse_config(_edited(lambda raw: (raw.pop("keys"), raw.update(split={**RANDOM, **rule}))), "mine.yaml")
+    assert config.date == "date"
+    assert set(config.drawn_by) <= set(config.meta_columns)
+    assert parse_config(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "b").digest == config.digest
+
+
 @pytest.mark.parametrize("text", ["", "- a", "just text", "a: [", "a: !!python/object:os.system {}"])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"mine\.yaml (is not valid YAML|must hold a mapping)"):

@@ -7,7 +7,7 @@ import pytest
 
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import DataError
-from src.feature_pipeline import encoders, load, preprocess
+from src.feature_pipeline import encoders, preprocess, splits
 from tests.fitted import clean_housets, typed_housets
 
 
@@ -45,7 +45,7 @@ def test_rows_that_share_a_key_but_differ_are_both_kept(config: DatasetConfig) -
 def write_splits(frame: pl.DataFrame, config: DatasetConfig, settings: Settings):
     folder = settings.workspace / "raw"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in load.split(frame, config).items():
+    for name, part in splits.split(frame, config).items():
         part.write_parquet(folder / f"{name}.parquet")
     return folder
 
