@@ -1,7 +1,8 @@
 """Stage: price every month of a file, one predictions file a month: preds_YYYY_MM.parquet.
 
 A file holds the keys, the region, the estimate with its intervals and flags, the actual where it is known, and the
-model's version. Running a month again replaces its file whole. A month that fails does not stop the others.
+model's version. Running a month again replaces its file whole. A month that fails does not stop the others. Rows of a
+data set without dates are one batch, preds_all.parquet; without keys, a file holds what they were priced from.
 """
 
 import logging
@@ -23,6 +24,9 @@ from src.inference_pipeline.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
+# The one batch of rows that have no date.
+ALL = "all"
+
 
 @dataclass(frozen=True)
 class Month:
@@ -35,9 +39,14 @@ class Month:
 
 
 def months_of(frame: pl.DataFrame, config: DatasetConfig) -> dict[str, pl.DataFrame]:
-    """Cut rows by calendar month, `YYYY-MM` -> rows, in time order; rows without a date under `undated`."""
-    require_columns(frame.columns, [config.split.column], "the input")
-    text = frame[config.split.column].cast(pl.String).str.head(10)
+    """Cut rows by calendar month, `YYYY-MM` -> rows, in time order; rows without a date under `undated`.
+
+    A data set without a date column has all its rows under `all`.
+    """
+    if config.date is None:
+        return {ALL: frame} if frame.height else {}
+    require_columns(frame.columns, [config.date], "the input")
+    text = frame[config.date].cast(pl.String).str.head(10)
     month = text.str.to_date("%Y-%m-%d", strict=False).dt.strftime("%Y-%m").fill_null("undated")
     parts = frame.with_columns(month.alias("__month")).partition_by("__month", as_dict=True, include_key=False)
     return {str(key[0]): part for key, part in sorted(parts.items())}
@@ -48,7 +57,8 @@ def predict_month(rows: pl.DataFrame, predictor: Predictor, threads: int) -> pl.
     config = predictor.config
     target = config.target.column
     priced = price(rows, predictor, threads)
-    context = [name for name in dict.fromkeys((*config.keys, config.split.column, config.region)) if name]
+    told_apart = config.keys or config.raw_inputs
+    context = [name for name in dict.fromkeys((*told_apart, config.date, config.region)) if name in priced.columns]
     added = priced.columns[priced.columns.index(f"predicted_{target}") :]
     actual = pl.col(target).cast(pl.Float64, strict=False) if target in rows.columns else pl.lit(None, pl.Float64)
     return priced.select(
@@ -62,7 +72,7 @@ def _run_month(
     if rows is None:
         return Month(month, 0, None, "no data for this month")
     if month == "undated":
-        return Month(month, rows.height, None, f"no readable {predictor.config.split.column}")
+        return Month(month, rows.height, None, f"no readable {predictor.config.date}")
     path = output_dir / f"preds_{month.replace('-', '_')}{suffix}"
     try:
         write_rows(predict_month(rows, predictor, threads), path)
@@ -83,8 +93,14 @@ def run(
     """Price the given months (`YYYY-MM`), or all that the input has.
 
     Raises:
+        ConfigError: months are asked for, and rows have no date.
         HousecastError: a month failed or has no data; raised after the others have run, and names each.
     """
+    if months and config.date is None:
+        raise ConfigError(
+            f"--month {months[0]}: rows of {config.name} have no date, so they are one batch; leave --month out, or "
+            "name a date column as split.column in the dataset's YAML"
+        )
     predictor = current_predictor(store, config.name, settings)
     parts = months_of(read_rows(input_path, config), config)
     done = []

@@ -148,11 +148,11 @@ def last_known(rows: pl.DataFrame, history: pl.DataFrame, config: DatasetConfig)
     Args:
         rows: has the place and the date.
         history: has place, date and target, of all splits: a price of an earlier month would be known by then.
-        config: names the columns; None is returned when it names no place.
+        config: names the columns; None is returned when it names no place or no date.
     """
-    if config.place is None:
+    if config.place is None or config.date is None:
         return None
-    place, day, target = config.place, config.split.column, config.target.column
+    place, day, target = config.place, config.date, config.target.column
     month = pl.col(day).dt.truncate("1mo").alias("_month")
     known = (
         history.select(place, month, pl.col(target).cast(pl.Float64).alias("_last"))

@@ -21,11 +21,14 @@ from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.inference_pipeline.models import Model, load_model, model_file
 from src.training_pipeline import baselines, intervals
 from src.training_pipeline.charts import Curve
+from src.training_pipeline.folds import row_parts
 from src.training_pipeline.scorecard import Bounds, Estimates
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+# Of eval, to cross-fit its intervals where the split is random; by time, months are the parts.
+CROSS_FITTED_PARTS = 10
 CURVE_LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 
@@ -91,7 +94,7 @@ def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Pa
 def judged(candidate: Candidate) -> list[Estimates]:
     """Return what the model and its baselines say about eval and holdout.
 
-    Eval's intervals are cross-fitted by month, since eval itself calibrates the model's own; a level without enough
+    Eval's intervals are cross-fitted, since eval itself calibrates the model's own; a level without enough
     rows is left out.
     """
     config, matrices = candidate.config, candidate.matrices
@@ -119,7 +122,7 @@ def _classified(candidate: Candidate, split: str) -> Estimates:
 
 
 def curves(candidate: Candidate) -> list[Curve]:
-    """Return observed coverage at every tenth and at the config's levels, eval cross-fitted by month."""
+    """Return observed coverage at every tenth and at the config's levels, eval cross-fitted."""
     if not candidate.config.levels:
         return []
     levels = sorted({*CURVE_LEVELS, *candidate.config.levels})
@@ -150,8 +153,8 @@ def _bounds(candidate: Candidate, split: str, levels: Sequence[float]) -> Bounds
     n = len(candidate.answers["eval"])
     truth = forward(transform, candidate.matrices["eval"].y)
     if split == "eval":
-        months = candidate.matrices["eval"].meta[config.split.column].dt.truncate("1mo").to_numpy()
-        offsets = intervals.cross_fitted(truth, z_pred, months, levels) or {}
+        parts = row_parts(candidate.matrices["eval"], config, CROSS_FITTED_PARTS)
+        offsets = intervals.cross_fitted(truth, z_pred, parts, levels) or {}
         return {
             v: (inverse(transform, z_pred + lo), inverse(transform, z_pred + hi)) for v, (lo, hi) in offsets.items()
         }
@@ -162,9 +165,9 @@ def _bounds(candidate: Candidate, split: str, levels: Sequence[float]) -> Bounds
 
 def _history(candidate: Candidate) -> pl.DataFrame | None:
     config = candidate.config
-    if config.place is None:
+    if config.place is None or config.date is None:
         return None
-    columns = [config.place, config.split.column, config.target.column]
+    columns = [config.place, config.date, config.target.column]
     return pl.concat([pl.scan_parquet(candidate.raw_dir / f"{s}.parquet").select(columns) for s in SPLITS]).collect()
 
 
@@ -178,7 +181,7 @@ def _check_training(training: dict[str, Any], features_dir: Path, config: Datase
 
 def _check_target(split: str, y: Array, config: DatasetConfig) -> None:
     if len(y) == 0:
-        raise DataError(f"{split} has no rows: check the dates under split, and the rules under rows")
+        raise DataError(f"{split} has no rows: check split, and the rules under rows")
     bad = ~np.isfinite(y) | ((y <= 0) if config.target.transform == "log" else False)
     if bad.any():
         rule = "above 0" if config.target.transform == "log" else "a number"

@@ -127,7 +127,7 @@ def summary(result: Evaluation) -> RenderableType:
 
 def _scores(card: Scorecard, unit: str) -> Table:
     """Put the model and its baselines side by side, a score a line: that fits a terminal of 80 columns."""
-    made = Table(title=f"{card.split}: {card.first} to {card.last}")
+    made = Table(title=": ".join(filter(None, (card.split, card.dates))))
     made.add_column("")
     who = list(comparison(card, unit))
     for position, column in enumerate(who):

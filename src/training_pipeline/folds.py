@@ -1,17 +1,25 @@
-"""Which months fit and which months judge: rolling origins and the early-stopping split, both inside train.
+"""Which rows of train fit and which judge, in the search and in early stopping, cut as the data set's split is.
 
-A judged month is always later than every month fitted. Encoded features were made out-of-fold over the whole of train,
-so the encodings of a fold's rows may know neighbours' later prices (never their own): the same small advantage for
-every candidate, which is why fold scores rank candidates and eval judges the winner.
+By time, a judged month is always later than every month fitted (rolling origins). At random, the rows of a unit, equal
+rows or a group, are judged together, and a stratified split keeps its classes' shares in every fold.
+
+Encoded features were made out-of-fold over the whole of train, so the encodings of a fold's rows may know neighbours'
+later prices (never their own): the same small advantage for every candidate, which is why fold scores rank candidates
+and eval judges the winner.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from src.core.config import DatasetConfig
 from src.core.errors import DataError
+from src.core.recipes import TargetMean
+from src.core.sections import RandomSplit, TimeSplit
+from src.feature_pipeline.feature_engineering import Matrix
+from src.feature_pipeline.splits import drawn
 
 Rows = NDArray[np.int64]
 Months = NDArray[np.int64]
@@ -19,12 +27,68 @@ Months = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fold:
-    """Row numbers to fit on and to judge on, each in the order of the matrix; months are written 2019-03."""
+    """Row numbers to fit on and to judge on, each in the order of the matrix.
+
+    `months`: the `first`, `first_judged` and `last` of a fold by time, written 2019-03; empty for a random one.
+    """
 
     fit: Rows
     judge: Rows
-    first_judged: str
-    last_judged: str
+    months: dict[str, str] = field(default_factory=dict)
+
+
+def stopping_fold(data: Matrix, config: DatasetConfig) -> Fold:
+    """Set rows aside for early stopping: the last months, or a random share where the split is random.
+
+    Raises:
+        DataError: too few rows or months.
+    """
+    stopping = config.model.early_stopping
+    if isinstance(config.split, TimeSplit):
+        return last_months(month_numbers(data.meta[config.split.column]), stopping.months)
+    before, of = _drawn(data, config.split, config)
+    # Rounded, so that a class of few rows is fitted rather than judged.
+    judged = before < np.rint(stopping.share * of)
+    if judged.all() or not judged.any():
+        raise DataError(
+            f"train has {len(judged):,} rows, too few to set {stopping.share:g} of them, in whole units, aside for "
+            "early stopping; change model.early_stopping.share"
+        )
+    return Fold(np.flatnonzero(~judged), np.flatnonzero(judged))
+
+
+def tuning_folds(data: Matrix, config: DatasetConfig) -> tuple[list[Fold], Rows]:
+    """Cut train for the search; returns the folds, and the part of each row, shape (n,), from which they were cut.
+
+    Raises:
+        DataError: not even one fold fits.
+    """
+    parts = row_parts(data, config, config.tuning.folds)
+    if isinstance(config.split, TimeSplit):
+        return rolling_origins(parts, config.tuning.folds, config.tuning.fold_months), parts
+    numbers = np.unique(parts)
+    if len(numbers) < 2:
+        raise DataError(f"train has {len(parts):,} rows, which make no two folds; train without tuning")
+    return [Fold(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in numbers], parts
+
+
+def row_parts(data: Matrix, config: DatasetConfig, count: int) -> Rows:
+    """Number the part of each row, shape (n,): its month, or one of `count` random parts where the split is random."""
+    if isinstance(config.split, TimeSplit):
+        return month_numbers(data.meta[config.split.column])
+    before, of = _drawn(data, config.split, config)
+    return before * count // of
+
+
+def _drawn(data: Matrix, rule: RandomSplit, config: DatasetConfig) -> tuple[Rows, Rows]:
+    # Equal rows have equal features, but for encodings that were made out-of-fold.
+    alike = [i for i, name in enumerate(config.feature_names) if name not in _out_of_fold(config)]
+    features = pl.DataFrame(data.X[:, alike], schema=[config.feature_names[i] for i in alike])
+    return drawn(pl.concat([data.meta, features], how="horizontal"), rule)
+
+
+def _out_of_fold(config: DatasetConfig) -> set[str]:
+    return {recipe.name for recipe in config.fitted if isinstance(recipe, TargetMean)}
 
 
 def month_numbers(dates: pl.Series) -> Months:
@@ -44,7 +108,7 @@ def month_name(month: int) -> str:
 def last_months(months: Months, count: int) -> Fold:
     """Judge the last `count` calendar months, fit on the earlier ones; DataError when none are earlier."""
     if len(months) == 0:
-        raise DataError("train has no rows; check split.eval_from and the rules under rows")
+        raise DataError("train has no rows; check split and the rules under rows")
     first, last = int(months.min()), int(months.max())
     start = last - count + 1
     if start <= first:
@@ -66,7 +130,7 @@ def rolling_origins(months: Months, folds: int, fold_months: int) -> list[Fold]:
         DataError: not even one fold fits.
     """
     if len(months) == 0:
-        raise DataError("train has no rows; check split.eval_from and the rules under rows")
+        raise DataError("train has no rows; check split and the rules under rows")
     first, last = int(months.min()), int(months.max())
     ends = [last - k * fold_months for k in range(folds - 1, -1, -1)]
     windows = [(end - fold_months + 1, end) for end in ends if end - 2 * fold_months + 1 >= first]
@@ -82,4 +146,5 @@ def rolling_origins(months: Months, folds: int, fold_months: int) -> list[Fold]:
 
 def _fold(months: Months, start: int, end: int) -> Fold:
     judged = (months >= start) & (months <= end)
-    return Fold(np.flatnonzero(months < start), np.flatnonzero(judged), month_name(start), month_name(end))
+    names = {"first": month_name(int(months.min())), "first_judged": month_name(start), "last": month_name(end)}
+    return Fold(np.flatnonzero(months < start), np.flatnonzero(judged), names)

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from src.core.config import DatasetConfig
 from src.core.metrics import IN_UNIT
+from src.core.sections import TimeSplit
 from src.training_pipeline import baselines
 from src.training_pipeline.candidate import Candidate
-from src.training_pipeline.scorecard import NOT_ENOUGH, Scorecard
+from src.training_pipeline.scorecard import NOT_ENOUGH, Scorecard, calibration
 
 # Metrics that are neither money nor a share.
 PLAIN = ("r2", "f1", "log_loss")
@@ -17,18 +19,19 @@ def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, cre
     config, training = candidate.config, candidate.training
     unit, label = config.target.unit, config.target.label
     train = candidate.matrices["train"]
-    days = train.meta[config.split.column]
+    days = config.date and f", {train.meta[config.date].min()!s} to {train.meta[config.date].max()!s}"
+    what, use, limits = _by_split(config)
     lines = [
         f"# {config.title}: model {version}",
         "",
-        f"Estimates the {label} ({unit}) of a place in a month from that month's own features, without price history.",
+        f"Estimates the {label} ({unit}) {what}",
         f"{config.model.family} on {len(config.feature_names)} features, {training.get('rounds', '?')} trees,"
         f" target transform `{config.target.transform}`. Made {created:%Y-%m-%d %H:%M} UTC from commit {git_commit}.",
         "",
         "## Data",
         f"- source: {config.source.origin or 'see load.json'}; SHA-256 `{candidate.fingerprint}`",
-        f"- train: {len(train.y):,} rows after cleaning, {days.min()!s} to {days.max()!s}",
-        *(f"- {c.split}: {c.n:,} rows, {c.first} to {c.last}" for c in cards.values()),
+        f"- train: {len(train.y):,} rows after cleaning{days or ''}",
+        *(f"- {c.split}: {c.n:,} rows{c.dates and f', {c.dates}'}" for c in cards.values()),
         "",
     ]
     for card in cards.values():
@@ -37,21 +40,43 @@ def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, cre
             lines += [f"### {card.split}: rows by actual (down) and predicted class"]
             lines += _table(["", *config.target.classes], confusion(card, config.target.classes))
         else:
-            lines += [*_ratios(card), *_coverage(card, config.levels)]
+            lines += [*_ratios(card), *_coverage(card, config)]
         lines += _segments(card)
     lines += [
         "## Intended use",
-        f"Market overview, screening, and a second opinion on a {label} by place and month.",
+        f"Market overview, screening, and a second opinion on a {label}{use}.",
         "",
         "## Limits",
         "- Not an appraisal, and no basis for a single lending, tax or purchase decision.",
         f"- The target is the data's own {label}; errors are against it, not against individual sales.",
-        "- Intervals were calibrated on the eval months; their coverage on the holdout says what is left of it later.",
-        "- Places and regions unseen in training are priced with the average and flagged.",
-        "- The last known price of a place, where there is one, can be closer: this model does not use it.",
+        *limits,
         "",
     ]
     return "\n".join(lines)
+
+
+def _by_split(config: DatasetConfig) -> tuple[str, str, list[str]]:
+    """Say what is estimated, what for, and with which limits, as rows have dates and places or not."""
+    unseen = ["- Places and regions unseen in training are priced with the average and flagged."]
+    if isinstance(config.split, TimeSplit):
+        return (
+            "of a place in a month from that month's own features, without price history.",
+            " by place and month",
+            [
+                "- Intervals were calibrated on the eval months; their coverage on the holdout says what is left of it"
+                " later.",
+                *unseen,
+                "- The last known price of a place, where there is one, can be closer: this model does not use it.",
+            ],
+        )
+    return (
+        "of a row from its own features. Splits were drawn at random: scores hold for rows like these.",
+        "",
+        [
+            "- Every score is on random rows of the same source and time: none says how the model does later.",
+            *(unseen if config.fitted or config.lookup else []),
+        ],
+    )
 
 
 def cell(metric: str, value: float | None, unit: str) -> str:
@@ -97,12 +122,11 @@ def _ratios(card: Scorecard) -> Iterator[str]:
     yield ""
 
 
-def _coverage(card: Scorecard, levels: tuple[float, ...]) -> Iterator[str]:
-    how = " (cross-fitted by month)" if card.split == "eval" else ""
-    yield f"### {card.split}: intervals{how}"
+def _coverage(card: Scorecard, config: DatasetConfig) -> Iterator[str]:
+    yield f"### {card.split}: intervals ({calibration(card.split, config)})"
     known = {c.level: c for c in card.coverage}
     rows = []
-    for level in levels:
+    for level in config.levels:
         held = known.get(level)
         figures = [f"{100 * held.observed:.1f} %", f"{100 * held.width:.1f} %"] if held else [NOT_ENOUGH, "-"]
         rows.append([f"{100 * level:g} %", *figures])

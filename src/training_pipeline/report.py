@@ -13,7 +13,7 @@ from src.core.metrics import LABELS_OF
 from src.training_pipeline import charts
 from src.training_pipeline.gate import Verdict, number
 from src.training_pipeline.model_card import cell, comparison, confusion
-from src.training_pipeline.scorecard import NOT_ENOUGH, Coverage, Scorecard, SegmentRow
+from src.training_pipeline.scorecard import NOT_ENOUGH, Coverage, Scorecard, SegmentRow, calibration
 
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#222}
@@ -61,14 +61,14 @@ def _page(
     yield f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1>"
     yield from _gate(verdict)
     for card in cards.values():
-        yield f"<h2>{card.split}: {card.n:,} rows, {card.first} to {card.last}</h2>"
+        yield f"<h2>{card.split}: {card.n:,} rows{card.dates and f', {card.dates}'}</h2>"
         yield _table(["", "rows", *card.labels.values()], comparison(card, config.target.unit))
         if config.task == "classification":
             yield "<h3>Rows by actual (down) and predicted class</h3>"
             yield _table(["", *config.target.classes], confusion(card, config.target.classes), "plain")
         else:
             yield from _ratios(card)
-            yield from _intervals(card, config.levels)
+            yield from _intervals(card, config)
     yield "<h2>Plots</h2>"
     for chart in drawn:
         # Inside the page, so that it can be mailed or shown by a server that serves only this file.
@@ -108,11 +108,10 @@ def _ratios(card: Scorecard) -> Iterator[str]:
         yield "<p>A COD below 5 hints at sales chasing where sales are judged; a smoothed index is easy to fit.</p>"
 
 
-def _intervals(card: Scorecard, levels: tuple[float, ...]) -> Iterator[str]:
-    how = "cross-fitted by month" if card.split == "eval" else "calibrated on eval"
-    yield f"<h3>Intervals ({how})</h3>"
+def _intervals(card: Scorecard, config: DatasetConfig) -> Iterator[str]:
+    yield f"<h3>Intervals ({calibration(card.split, config)})</h3>"
     known = {held.level: held for held in card.coverage}
-    rows = [[f"{100 * level:g} %", *_held(known.get(level))] for level in levels]
+    rows = [[f"{100 * level:g} %", *_held(known.get(level))] for level in config.levels]
     yield _table(["nominal", "observed coverage", "mean width / estimate"], rows, "plain")
 
 

@@ -11,6 +11,7 @@ from src.core import class_metrics, metrics
 from src.core.config import DatasetConfig, Segment
 from src.core.errors import DataError
 from src.core.metrics import RatioMeasure
+from src.core.sections import TimeSplit
 
 Array = NDArray[np.float64]
 Bounds = Mapping[float, tuple[Array, Array]]
@@ -69,8 +70,8 @@ class Scorecard:
 
     split: str
     n: int
-    first: str
-    last: str
+    first: str | None  # date; None where rows have none
+    last: str | None
     scores: dict[str, float]
     baselines: dict[str, Baseline]
     ratios: dict[str, RatioMeasure] | None
@@ -85,6 +86,11 @@ class Scorecard:
     def labels(self) -> dict[str, str]:
         """The task's metrics, name -> label."""
         return metrics.LABELS_OF[self.task]
+
+    @property
+    def dates(self) -> str:
+        """From when to when the rows are; empty where they have no date."""
+        return f"{self.first} to {self.last}" if self.first else ""
 
     def values(self) -> dict[str, float]:
         """Return every number that a gate can name: scores, ratio study, `coverage_80` and so on."""
@@ -101,13 +107,12 @@ def judge(said: Estimates, config: DatasetConfig) -> Scorecard:
     """
     task = config.task
     ratios, note = _ratio_study(said.y, said.yhat, task)
-    days = said.meta[config.split.column]
     return Scorecard(
         split=said.split,
         n=len(said.y),
         scores=_named(said.split, said.y, said.yhat, task),
-        first=str(days.min()),
-        last=str(days.max()),
+        first=str(said.meta[config.date].min()) if config.date else None,
+        last=str(said.meta[config.date].max()) if config.date else None,
         baselines=_against(said, task),
         ratios=ratios,
         ratio_note=note,
@@ -119,7 +124,14 @@ def judge(said: Estimates, config: DatasetConfig) -> Scorecard:
     )
 
 
-def segment_values(segment: Segment, said: Estimates, day: str) -> tuple[NDArray[np.intp], list[str]]:
+def calibration(split: str, config: DatasetConfig) -> str:
+    """Say from which rows a split's intervals are."""
+    if split != "eval":
+        return "calibrated on eval"
+    return "cross-fitted by month" if isinstance(config.split, TimeSplit) else "cross-fitted in random parts"
+
+
+def segment_values(segment: Segment, said: Estimates, day: str | None) -> tuple[NDArray[np.intp], list[str]]:
     """Return each row's group number (n,) and the groups' names, in the order to be shown."""
     if segment.by == "price_decile":
         edges = np.quantile(said.y, np.linspace(0, 1, 11))
@@ -129,14 +141,16 @@ def segment_values(segment: Segment, said: Estimates, day: str) -> tuple[NDArray
         if edges[-1] >= 10_000:
             names = [f"{i + 1}: {ends[i]:,.0f} to {ends[i + 1]:,.0f}" for i in range(len(inner) + 1)]
         return np.searchsorted(inner, said.y, side="left"), names
-    column = said.meta[segment.column or day]
+    name = segment.column or day
+    assert name  # the config lets no months pass where there is no date
+    column = said.meta[name]
     text = column.dt.strftime("%Y-%m") if segment.by == "month" else column.cast(pl.String)
     names_, index = np.unique(text.fill_null("(missing)").to_numpy().astype(str), return_inverse=True)
     return index, names_.tolist()
 
 
 def _segment_rows(said: Estimates, segment: Segment, config: DatasetConfig) -> Iterator[SegmentRow]:
-    index, names = segment_values(segment, said, config.split.column)
+    index, names = segment_values(segment, said, config.date)
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(len(names) + 1))
     for group, name in enumerate(names):

@@ -77,7 +77,7 @@ def _between(value: object, low: object, high: object) -> bool:
     )
 
 
-def study_name(config: DatasetConfig, data: Matrix, months: np.ndarray, folds: list[Fold], base: Params) -> str:
+def study_name(config: DatasetConfig, data: Matrix, parts: np.ndarray, folds: list[Fold], base: Params) -> str:
     """Name the search after everything that its scores depend on, so that a changed search starts anew."""
     said = {
         "features": config.feature_names,
@@ -85,14 +85,14 @@ def study_name(config: DatasetConfig, data: Matrix, months: np.ndarray, folds: l
         "trend": config.model.trend.model_dump() if config.model.trend else None,
         "space": {name: spec.model_dump() for name, spec in config.tuning.space.items()},
         "metric": config.tuning.metric,
-        "folds": [(f.first_judged, f.last_judged) for f in folds],
+        "folds": [(f.months.get("first_judged"), f.months.get("last")) for f in folds],
         "params": {name: value for name, value in base.items() if name != "nthread"},
         "rounds": [config.model.max_rounds, config.model.early_stopping.rounds],
         "model": config.model.variant or config.model.family,
         "made_with": family_of(config).VERSION,
     }
     digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
-    for part in (data.X, data.y, months):
+    for part in (data.X, data.y, parts):
         digest.update(np.ascontiguousarray(part).data)
     return f"{config.name}-{digest.hexdigest()[:16]}"
 

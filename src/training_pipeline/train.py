@@ -1,4 +1,6 @@
-"""Stage: fit the model on train: early stopping on its last months chooses the rounds, then all of it is fitted.
+"""Stage: fit the model on train: early stopping on a part of it chooses the rounds, then all of it is fitted.
+
+That part is its last months, or a random share where the split is random.
 
 All of train has more rows than the early-stopping fit had, and gets more trees in the same proportion. Measured by
 rolling origins inside train (HouseTS sample: 4 origins, 3 seeds; simulated market: 4 origins): fitting all of train
@@ -27,7 +29,7 @@ from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.inference_pipeline.models import Model
 from src.training_pipeline import tracking
 from src.training_pipeline.families import Params, Rows, check_rows, estimates, family_of
-from src.training_pipeline.folds import last_months, month_name, month_numbers
+from src.training_pipeline.folds import stopping_fold
 from src.training_pipeline.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -52,17 +54,16 @@ class Trained:
 
 
 def train(data: Matrix, config: DatasetConfig, params: Params) -> Trained:
-    """Choose the rounds on the last months, then fit the whole of train with them.
+    """Choose the rounds on rows that are set aside, then fit the whole of train with them.
 
     Raises:
         ConfigError: the family does not know a parameter, or refuses its value.
-        DataError: no rows, targets or features that cannot be learned from, or too few months for early stopping.
+        DataError: no rows, targets or features that cannot be learned from, or too few for early stopping.
     """
     family, rows = family_of(config), Rows(data.X, data.y)
     family.check_params(params, config)
     check_rows(rows, config)
-    months = month_numbers(data.meta[config.split.column])
-    split = last_months(months, config.model.early_stopping.months)
+    split = stopping_fold(data, config)
     start = time.perf_counter()
     candidate = family.contest(rows[split.fit], rows[split.judge], config)
     with progress("early stopping", config.model.max_rounds, log_every=500) as advance:
@@ -80,11 +81,7 @@ def train(data: Matrix, config: DatasetConfig, params: Params) -> Trained:
         params,
         rounds,
         stop.rounds,
-        {
-            "first": month_name(int(months.min())),
-            "first_judged": split.first_judged,
-            "last": month_name(int(months.max())),
-        },
+        split.months,
         validation,
         stop.curve,
         stopped - start,
@@ -124,15 +121,15 @@ def run(
                 (output_dir / other).unlink(missing_ok=True)
         write_json(output_dir / "train.json", summary)
         _record(record, trained, summary, output_dir)
-    metric = metrics.DECIDING[config.task]
+    metric, months = metrics.DECIDING[config.task], trained.months
+    judged = f"{months['first_judged']} to {months['last']}" if months else f"{config.model.early_stopping.share:.0%}"
     logger.info(
-        "trained %s on %s rows in %.1f s (early stopping %.1f s); %s to %s judged at %s %s",
+        "trained %s on %s rows in %.1f s (early stopping %.1f s); %s judged at %s %s",
         f"{trained.rounds} rounds" if trained.rounds else config.model.family,
         f"{len(data.y):,}",
         trained.fit_seconds,
         trained.stopping_seconds,
-        trained.months["first_judged"],
-        trained.months["last"],
+        judged,
         metrics.LABELS_OF[config.task][metric],
         f"{trained.validation[metric]:,.4g}",
     )

@@ -1,4 +1,4 @@
-"""Stage: search for better parameters inside train, judged by rolling origins. Eval and holdout are never read.
+"""Stage: search for better parameters inside train, judged by folds. Eval and holdout are never read.
 
 Reads `features/train.parquet`; writes `params.json` (the best) and `study.db`, from which a stopped search resumes.
 The first trial is the config's own parameters, and they stay unless the best is better by more than the folds differ.
@@ -26,7 +26,7 @@ from src.feature_pipeline.feature_engineering import Matrix, read_matrix
 from src.training_pipeline import study as searches
 from src.training_pipeline import tracking
 from src.training_pipeline.families import Params, Rows, check_rows, estimates, family_of
-from src.training_pipeline.folds import Fold, month_numbers, rolling_origins
+from src.training_pipeline.folds import Fold, tuning_folds
 from src.training_pipeline.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ Nested = Callable[[str], AbstractContextManager[tracking.Run]]
 def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
     """Make the function that judges parameters on one fold, by number.
 
-    The judged months also stop the fit: one fit for each fold instead of two, and the same optimism for every
+    The judged rows also stop the fit: one fit for each fold instead of two, and the same optimism for every
     candidate. That is good for ranking; eval, which no candidate has seen, says how good the winner is.
     """
     family, rows = family_of(config), Rows(data.X, data.y)
@@ -185,13 +185,12 @@ def prepare(data: Matrix, config: DatasetConfig, settings: Settings, study_file:
     family.check_params(base, config)
     searches.distributions(config)
     check_rows(Rows(data.X, data.y), config)
-    months = month_numbers(data.meta[config.split.column])
-    folds = rolling_origins(months, config.tuning.folds, config.tuning.fold_months)
+    folds, parts = tuning_folds(data, config)
     if len(folds) < config.tuning.folds:
-        few = "train is short: folds of %d months number %d instead of %d"
-        logger.warning(few, config.tuning.fold_months, len(folds), config.tuning.folds)
+        what = f"folds of {config.tuning.fold_months} months" if folds[0].months else "folds"
+        logger.warning("train is short: %s number %d instead of %d", what, len(folds), config.tuning.folds)
     family.check_params({**base, **searches.own_values(config, base)}, config)
-    name = searches.study_name(config, data, months, folds, base)
+    name = searches.study_name(config, data, parts, folds, base)
     study = searches.open_study(study_file, name, config.model.seed)
     return Search(config, study, judge_with(data, config, folds), len(folds), base)
 

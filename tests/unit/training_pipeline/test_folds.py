@@ -1,4 +1,5 @@
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -6,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.core.config import DatasetConfig
 from src.core.errors import DataError
-from src.training_pipeline.folds import last_months, month_name, month_numbers, rolling_origins
+from src.feature_pipeline.feature_engineering import Matrix
+from src.training_pipeline.folds import (
+    last_months,
+    month_name,
+    month_numbers,
+    rolling_origins,
+    row_parts,
+    stopping_fold,
+    tuning_folds,
+)
+from tests.markets import tiny_config
 
 
 def numbers(*months: int) -> np.ndarray:
@@ -80,3 +92,100 @@ def test_a_fold_never_fits_on_a_month_that_it_judges_or_on_a_later_one(
         assert max(months[i] for i in fold.fit) < min(months[i] for i in fold.judge)
     judged = [i for fold in made for i in fold.judge]
     assert len(judged) == len(set(judged))
+
+
+def drawn_config(folds: int = 3, share: float = 0.15, **rule: Any) -> DatasetConfig:
+    """Rows of a place and two numbers, of which one is encoded out-of-fold: `place_target` differs between copies."""
+    return tiny_config(
+        {"early_stopping": {"share": share}},
+        columns={"place": "text", "a": "number", "price": "number"},
+        keys=[],
+        split={"by": "random", **rule},
+        features=[
+            {"recipe": "numbers", "columns": ["a"]},
+            {"recipe": "target_mean", "column": "place", "name": "place_target"},
+        ],
+        tuning={"folds": folds},
+        segments=[{"name": "place", "column": "place"}],
+    )
+
+
+def matrix(a: list[float], places: list[str] | None = None) -> Matrix:
+    n = len(a)
+    X = np.column_stack([a, np.random.default_rng(0).normal(size=n)]).astype(np.float32)
+    meta = pl.DataFrame({"place": places or ["x"] * n, "price": [1.0] * n})
+    return Matrix(X, np.ones(n), meta)
+
+
+@given(
+    a=st.lists(st.one_of(st.just(float("nan")), st.integers(0, 30)), min_size=20, max_size=90),
+    folds=st.integers(2, 5),
+    seed=st.integers(0, 99),
+)
+def test_random_folds_judge_each_row_once_and_never_part_equal_rows(a: list[float], folds: int, seed: int) -> None:
+    data, config = matrix(a), drawn_config(folds, seed=seed)
+    if len({str(value) for value in a}) < 2:
+        return
+    try:
+        made, parts = tuning_folds(data, config)
+    except DataError:
+        assert max(map([str(v) for v in a].count, map(str, a))) > len(a) / folds
+        return
+    assert sorted(i for fold in made for i in fold.judge) == list(range(len(a)))
+    for fold in made:
+        assert sorted([*fold.fit, *fold.judge]) == list(range(len(a)))
+        assert not {str(a[i]) for i in fold.fit} & {str(a[i]) for i in fold.judge}
+        assert len(set(parts[fold.judge])) == 1
+
+
+def test_random_folds_are_of_one_size_and_of_their_seed() -> None:
+    data = matrix(list(range(100)))
+    one, same, other = (tuning_folds(data, drawn_config(4, seed=seed))[0] for seed in (1, 1, 2))
+    assert [len(fold.judge) for fold in one] == [25] * 4
+    assert [f.judge.tolist() for f in one] == [f.judge.tolist() for f in same] != [f.judge.tolist() for f in other]
+    assert one[0].months == {}
+
+
+def test_a_group_is_judged_as_a_whole() -> None:
+    places = [f"p{i // 5}" for i in range(60)]
+    data, config = matrix(list(range(60)), places), drawn_config(group=["place"])
+    for fold in [*tuning_folds(data, config)[0], stopping_fold(data, config)]:
+        assert not {places[i] for i in fold.fit} & {places[i] for i in fold.judge}
+
+
+def test_each_fold_has_every_class_in_its_share() -> None:
+    places = ["many"] * 60 + ["few"] * 20 + ["one"]
+    data, config = matrix(list(range(81)), places), drawn_config(4, stratify="place")
+    for fold in tuning_folds(data, config)[0]:
+        judged = [places[i] for i in fold.judge]
+        assert (judged.count("many"), judged.count("few")) == (15, 5)
+    judged = [places[i] for i in stopping_fold(data, config).judge]
+    assert {place: judged.count(place) for place in set(judged)} == {"many": 9, "few": 3}
+
+
+def test_scattered_copies_are_judged_apart() -> None:
+    data = matrix([1.0] * 40)
+    assert len(tuning_folds(data, drawn_config(4, duplicates="scatter"))[0]) == 4
+    with pytest.raises(DataError, match="train has 40 rows, which make no two folds"):
+        tuning_folds(data, drawn_config(4))
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5])
+def test_early_stopping_takes_a_random_share(share: float) -> None:
+    fold = stopping_fold(matrix(list(range(200))), drawn_config(share=share))
+    assert len(fold.judge) == 200 * share
+    assert np.any(np.diff(fold.judge) > 1)
+    assert sorted([*fold.fit, *fold.judge]) == list(range(200))
+
+
+@pytest.mark.parametrize("a", [[], [1.0], [1.0, 2.0], [1.0] * 30])
+def test_too_few_units_for_early_stopping_are_explained(a: list[float]) -> None:
+    with pytest.raises(DataError, match=rf"train has {len(a)} rows, too few .*early_stopping\.share"):
+        stopping_fold(matrix(a), drawn_config())
+
+
+def test_parts_are_months_where_the_split_is_by_time() -> None:
+    days = [date(2019, 12, 31), date(2019, 12, 1), date(2020, 2, 1)]
+    meta = pl.DataFrame({"zipcode": ["0"] * 3, "date": days, "price": [1.0] * 3})
+    parts = row_parts(Matrix(np.zeros((3, 3), np.float32), np.ones(3), meta), tiny_config(), 10)
+    assert np.diff(parts).tolist() == [0, 2]
