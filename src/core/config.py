@@ -139,6 +139,8 @@ class DatasetConfig(Section):
             dated += ["gate.beats (last_known)"] if "last_known" in self.gate.beats else []
             if dated:
                 raise ValueError(f"{dated[0]} needs a date, and there is none: name a date column as split.column")
+        if "place_median" in self.gate.beats and not (self.place and isinstance(self.split, RandomSplit)):
+            raise ValueError("gate.beats (place_median) needs a place, and a split that is random")
         return self
 
     @model_validator(mode="after")

@@ -239,7 +239,10 @@ class Tuning(Section):
 
 # The splits that judge a model, and what it is judged beside.
 JUDGED = ("eval", "holdout")
-BASELINES = {"regression": ("median", "linear", "last_known"), "classification": ("majority", "linear")}
+BASELINES = {
+    "regression": ("median", "linear", "last_known", "place_median"),
+    "classification": ("majority", "linear"),
+}
 
 
 class Gate(Section):

@@ -64,9 +64,12 @@ def _at_random(frame: pl.DataFrame, config: DatasetConfig, rule: RandomSplit) ->
         logger.info("dropped %s rows that equal an earlier one", f"{every - frame.height:,}")
     named = _as_named(frame, config)
     before, of = drawn(named, rule)
-    eval_from = np.ceil(rule.holdout * of)
-    holdout, rest = before < eval_from, before < eval_from + np.ceil(rule.eval * of)
-    masks = {"train": ~rest, "eval": rest & ~holdout, "holdout": holdout}
+    holdout = before < np.ceil(rule.holdout * of)
+    # Counted, as the last unit of the holdout may reach into the share of eval.
+    classes = _classes(named, rule)
+    taken = np.bincount(classes[holdout], minlength=frame.height)[classes]
+    judged = before < taken + np.ceil(rule.eval * of)
+    masks = {"train": ~judged, "eval": judged & ~holdout, "holdout": holdout}
     _refuse_empty(named, masks, rule)
     parts = {name: frame.filter(pl.Series(mask)) for name, mask in masks.items()}
     if rule.duplicates == "scatter" and not rule.group:
@@ -95,8 +98,7 @@ def drawn(frame: pl.DataFrame, rule: RandomSplit) -> tuple[Rows, Rows]:
     """
     # The legacy generator, because it draws what scikit-learn draws: published results rest on that.
     draw = np.random.RandomState(rule.seed)
-    units = _units(frame, rule)
-    classes = _numbered(frame, (rule.stratify,)) if rule.stratify else np.zeros(frame.height, np.int64)
+    units, classes = _units(frame, rule), _classes(frame, rule)
     before, of = np.zeros_like(units), np.zeros_like(units)
     ends = np.cumsum(np.unique(classes, return_counts=True)[1])
     for rows in np.split(np.argsort(classes, kind="stable"), ends[:-1]):
@@ -123,6 +125,10 @@ def _units(frame: pl.DataFrame, rule: RandomSplit) -> Rows:
     if rule.duplicates == "scatter" and not rule.group:
         return np.arange(frame.height)
     return _numbered(frame, rule.group or frame.columns)
+
+
+def _classes(frame: pl.DataFrame, rule: RandomSplit) -> Rows:
+    return _numbered(frame, (rule.stratify,)) if rule.stratify else np.zeros(frame.height, np.int64)
 
 
 def _numbered(frame: pl.DataFrame, columns: list[str] | tuple[str, ...]) -> Rows:

@@ -1,7 +1,8 @@
-"""What a model must beat: the median, a linear model, and the place's last known price.
+"""What a model must beat: the median, a linear model, and what else the place has cost.
 
-The first two know what the model knows. The last one has seen earlier prices of the same place, which a nowcast has
-not: it is reported apart, on the rows that have a history, and is labelled so.
+The first two know what the model knows. The last known price has seen earlier prices of the same place, which a nowcast
+has not: it is reported apart, on the rows that have a history, and is labelled so. Where the split is random, time says
+little, and the median of the place's training rows is reported on the rows whose place is among them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from src.core.config import DatasetConfig
 from src.core.errors import DataError
 from src.core.metrics import mae
 from src.core.scale import Transform, forward, inverse
+from src.core.sections import RandomSplit
 
 Array = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -25,6 +27,7 @@ LABELS = {
     "linear": "linear model",
     "last_known": "last known (needs history)",
     "majority": "shares of train",
+    "place_median": "median of the place",
 }
 # Rows per step of the normal equations, so that the design matrix of a large split is never held whole.
 BLOCK = 65_536
@@ -167,3 +170,15 @@ def last_known(rows: pl.DataFrame, history: pl.DataFrame, config: DatasetConfig)
         known, on="_month", by=place, strategy="backward", allow_exact_matches=False, check_sortedness=False
     )
     return found.sort("_row")["_last"].fill_null(float("nan")).to_numpy().astype(np.float64)
+
+
+def place_median(rows: pl.DataFrame, train: pl.DataFrame, config: DatasetConfig) -> Array | None:
+    """Return the median of the training rows of each row's place, (n,), NaN where there are none.
+
+    None is returned when the config names no place, or splits by time: there the last known price says more.
+    """
+    if config.place is None or not isinstance(config.split, RandomSplit):
+        return None
+    known = train.drop_nulls(config.place).group_by(config.place).agg(pl.col(config.target.column).median())
+    found = rows.select(config.place).join(known, on=config.place, how="left", maintain_order="left")
+    return found[config.target.column].fill_null(float("nan")).to_numpy().astype(np.float64)

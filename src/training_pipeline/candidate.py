@@ -110,6 +110,9 @@ def judged(candidate: Candidate) -> list[Estimates]:
         last = baselines.last_known(matrix.meta, history, config) if history is not None else None
         if last is not None:
             beside["last_known"] = last
+        local = baselines.place_median(matrix.meta, train.meta, config)
+        if local is not None:
+            beside["place_median"] = local
         bounds = _bounds(candidate, split, config.levels)
         found.append(Estimates(split, matrix.y, candidate.estimates(split), matrix.meta, beside, bounds))
     return found

@@ -122,7 +122,8 @@ def run(
         write_json(output_dir / "train.json", summary)
         _record(record, trained, summary, output_dir)
     metric, months = metrics.DECIDING[config.task], trained.months
-    judged = f"{months['first_judged']} to {months['last']}" if months else f"{config.model.early_stopping.share:.0%}"
+    share = f"{config.model.early_stopping.share:.0%} of rows"
+    judged = f"{months['first_judged']} to {months['last']}" if months else share
     logger.info(
         "trained %s on %s rows in %.1f s (early stopping %.1f s); %s judged at %s %s",
         f"{trained.rounds} rounds" if trained.rounds else config.model.family,

@@ -28,7 +28,7 @@ HOMES = {
     "model": {"params": {"learning_rate": 0.3, "max_depth": 3}, "max_rounds": 60, "early_stopping": {"rounds": 5}},
     "tuning": {"trials": 2, "folds": 3, "space": {"max_depth": {"int": [2, 4]}}},
     "intervals": [0.8],
-    "gate": {"max": {"holdout": {"mape": 0.2}}, "beats": ["median"]},
+    "gate": {"max": {"holdout": {"mape": 0.2}}, "beats": ["median", "place_median"]},
     "segments": [{"name": "town", "column": "town"}],
 }
 
@@ -83,7 +83,7 @@ def test_the_model_is_good_and_published_and_nothing_speaks_of_months(
     assert scores["holdout"]["scores"]["mape"] < 0.08
     assert scores["eval"]["first"] is None
     assert scores["eval"]["coverage"][0]["observed"] == pytest.approx(0.8, abs=0.12)
-    assert set(scores["eval"]["baselines"]) == {"median", "linear"}
+    assert set(scores["eval"]["baselines"]) == {"median", "linear", "place_median"}
     card = (store.fetch("homes", pointer.version, tmp_path / pointer.version) / "model_card.md").read_text()
     page = (space.reports / "evaluation" / "index.html").read_text().split("<h2>Plots")[0]
     assert "cross-fitted in random parts" in card

@@ -119,6 +119,8 @@ def test_what_needs_a_date_or_folds_is_refused_where_there_are_none() -> None:
 
     with pytest.raises(ConfigError, match=r"gate.beats \(last_known\) needs a date.*split.column"):
         parse_config(_edited(undated), "mine.yaml")
+    with pytest.raises(ConfigError, match=r"place_median\) needs a place, and a split that is random"):
+        parse_config(_edited(lambda raw: raw.update(gate={"beats": ["place_median"]})), "mine.yaml")
     with pytest.raises(ConfigError, match=r"tuning\.folds: 1 is too few where the split is random"):
         parse_config(_edited(lambda raw: (raw.update(split=RANDOM), raw["tuning"].update(folds=1))), "mine.yaml")
 

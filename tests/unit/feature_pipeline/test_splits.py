@@ -164,6 +164,13 @@ def test_rows_that_cannot_be_split_are_explained(frame: pl.DataFrame, rule: dict
         splits.split(frame, random_config(**rule))
 
 
+def test_a_large_group_leaves_eval_its_share() -> None:
+    places = ["large"] * 30 + [f"p{i}" for i in range(30)]
+    for seed in range(20):
+        parts = splits.split(rows(range(60), place=places), random_config(group=["place"], seed=seed))
+        assert min(heights(parts)) >= 6, seed
+
+
 def test_straddling_rows_are_counted_in_each_split() -> None:
     parts = {"train": rows([1, 2, 3, None]), "eval": rows([3, 3]), "holdout": rows([4, None])}
     assert splits.straddling(parts, random_config()) == {"train": 2, "eval": 2, "holdout": 1}

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge
 
-from src.core.config import load_config
+from src.core.config import DatasetConfig, load_config
 from src.core.errors import DataError
 from src.training_pipeline import baselines
 from src.training_pipeline.baselines import Linear
@@ -106,3 +106,20 @@ def test_last_known_of_nothing_is_nothing() -> None:
     found = baselines.last_known(history(), history().clear(), CONFIG)
     assert found is not None
     assert np.isnan(found).all()
+
+
+def test_a_places_median_is_of_its_training_rows() -> None:
+    plain = CONFIG.model_dump(mode="json") | {"split": {"by": "random"}, "segments": []}
+    config = DatasetConfig.model_validate(plain)
+    train = pl.DataFrame({"zipcode": ["a", "b", "a", "a", None], "price": [1.0, 7.0, 3.0, 9.0, 5.0]})
+    asked = pl.DataFrame({"zipcode": ["b", "c", "a", None]})
+    found = baselines.place_median(asked, train, config)
+    assert found is not None
+    np.testing.assert_array_equal(found, [7.0, np.nan, 3.0, np.nan])
+    assert baselines.place_median(asked, train, CONFIG) is None
+    assert baselines.place_median(asked, train, config.model_copy(update={"place": None})) is None
+
+
+def test_last_known_needs_a_date() -> None:
+    undated = CONFIG.model_dump(mode="json") | {"split": {"by": "random"}, "segments": []}
+    assert baselines.last_known(history(), history(), DatasetConfig.model_validate(undated)) is None
