@@ -1,4 +1,4 @@
-"""`DatasetConfig`, everything that changes a model (one YAML), and `Settings`, everything that changes a deployment."""
+"""`DatasetConfig`: everything that changes a model, one YAML."""
 
 import hashlib
 from functools import cached_property
@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from src.core import metrics
 from src.core.errors import ConfigError
@@ -18,6 +17,7 @@ from src.core.sections import (
     JUDGED,
     Choice,
     Column,
+    Compare,
     Expectation,
     Family,
     FloatRange,
@@ -36,6 +36,7 @@ from src.core.sections import (
     Tuning,
     short_column,
 )
+from src.core.settings import Settings
 from src.core.strict_yaml import StrictLoader
 from src.core.text_recipes import Listed
 
@@ -58,30 +59,6 @@ __all__ = [
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-class Settings(BaseSettings):
-    """The deployment: read from the environment once, with defaults that work on a laptop."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
-
-    default_dataset: str = Field("housets", description="dataset of a command without --dataset")
-    data_root: Path = Field(Path("data"), description="folder in which raw market files are looked for")
-    sql_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL that the config's table or query is read from, in place of a file"
-    )
-    workspace: Path = Field(Path(), description="folder that holds data/, models/, reports/ and predictions/")
-    model_store: str | None = Field(None, description="folder or s3://bucket/prefix (unset: S3_BUCKET, else models/)")
-    s3_bucket: str | None = Field(None, description="bucket of the model store")
-    s3_endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS's own")
-    aws_region: str | None = Field(None, description="region of the bucket")
-    mlflow_tracking_uri: str | None = Field(None, description="unset: mlflow.db in the workspace")
-    bundle_public_key: str | None = Field(None, description="Ed25519 public key in hex; bundles must then be signed")
-    bundle_private_key: str | None = Field(None, description="Ed25519 private key in hex; publishing then signs")
-    threads: int | None = Field(None, ge=1, description="threads of training and bulk scoring; all cores if unset")
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
-        "INFO", description="how much is logged"
-    )
-
-
 class DatasetConfig(Section):
     """One `configs/<dataset>.yaml`: frozen, complete, and copied into every bundle."""
 
@@ -102,6 +79,7 @@ class DatasetConfig(Section):
     features: tuple[Recipe, ...] = Field(min_length=1)
     model: Model = Model()
     families: dict[str, Family] = Field(default_factory=dict, description="alternatives, for --family and compare")
+    compare: Compare = Compare()
     tuning: Tuning = Tuning()
     intervals: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.8, 0.95)
     gate: Gate = Gate()

@@ -19,6 +19,7 @@ LABELS = {
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
+    "r2_log": "R² of logs",
     "mape": "MAPE",
     "mdape": "MdAPE",
     "within_5": "within 5 %",
@@ -30,7 +31,7 @@ CLASS_LABELS = {"accuracy": "accuracy", "f1": "weighted F1", "log_loss": "log lo
 LABELS_OF = {"regression": LABELS, "classification": CLASS_LABELS}
 # By which models are compared with each other; lower is better.
 DECIDING = {"regression": "mae", "classification": "log_loss"}
-HIGHER_IS_BETTER = frozenset({"r2", "within_5", "within_10", "within_20"})
+HIGHER_IS_BETTER = frozenset({"r2", "r2_log", "within_5", "within_10", "within_20"})
 IN_UNIT = frozenset({"mae", "rmse"})
 
 
@@ -71,12 +72,17 @@ def within(y: ArrayLike, yhat: ArrayLike, percent: float) -> float:
 
 
 def scores(y: ArrayLike, yhat: ArrayLike) -> dict[str, float]:
-    """Return every metric of `LABELS` by name; `r2` is left out when all actual values are equal."""
+    """Return every metric of `LABELS` by name.
+
+    `r2` is left out when all actual values are equal, `r2_log`, R² of the logarithms, also when a value is not above 0.
+    """
     actual, estimate = _checked(y, yhat)
     relative = _relative_errors(actual, estimate)
     found = {"mae": mae(actual, estimate), "rmse": rmse(actual, estimate)}
     if not _is_constant(actual):
         found["r2"] = r2(actual, estimate)
+        if actual.min() > 0 and estimate.min() > 0:
+            found["r2_log"] = r2(np.log(actual), np.log(estimate))
     found |= {"mape": float(np.mean(relative)), "mdape": float(np.median(relative))}
     found |= {f"within_{p}": float(np.mean(relative <= p / 100)) for p in (5, 10, 20)}
     return found

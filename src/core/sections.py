@@ -237,6 +237,14 @@ class Tuning(Section):
     space: dict[str, IntRange | FloatRange | Choice] = Field(default_factory=dict)
 
 
+class Compare(Section):
+    """On which splits `compare` judges the model, the families and the baselines beside each other."""
+
+    seeds: tuple[int, ...] = Field((), description="a random split again with each of these seeds; its own if none")
+    folds: int | None = Field(None, ge=2, description="cross-validation in so many parts, in place of seeds")
+    splits: dict[str, Split] = Field(default_factory=dict, description="further splits, each by a name of your own")
+
+
 # The splits that judge a model, and what it is judged beside.
 JUDGED = ("eval", "holdout")
 BASELINES = {

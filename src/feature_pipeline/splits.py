@@ -110,6 +110,12 @@ def drawn(frame: pl.DataFrame, rule: RandomSplit) -> tuple[Rows, Rows]:
     return before, of
 
 
+def parts(frame: pl.DataFrame, config: DatasetConfig, rule: RandomSplit, count: int) -> Rows:
+    """Number rows 0 to count - 1 by the part of a cross-validation they are in, shape (rows,); units stay whole."""
+    before, of = drawn(_as_named(frame, config), rule)
+    return before * count // of
+
+
 def straddling(parts: Mapping[str, pl.DataFrame], config: DatasetConfig) -> dict[str, int]:
     """Count the rows of each split that have an equal, or another of their group, in another split."""
     every = _as_named(pl.concat(parts.values()), config)

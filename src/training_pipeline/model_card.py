@@ -11,7 +11,7 @@ from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.scorecard import NOT_ENOUGH, Scorecard, calibration
 
 # Metrics that are neither money nor a share.
-PLAIN = ("r2", "f1", "log_loss")
+PLAIN = ("r2", "r2_log", "f1", "log_loss")
 
 
 def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, created: datetime, git_commit: str) -> str:
