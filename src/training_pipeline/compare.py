@@ -32,6 +32,7 @@ from src.training_pipeline.progress import progress
 logger = logging.getLogger(__name__)
 
 Judge = Callable[[Matrix, Matrix], Array]
+WIDE = 180
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def judged(name: str, rounds: Sequence[Round], config: DatasetConfig, settings: 
     }
     scores: dict[str, list[dict[str, float]]] = {label: [] for label in functions}
     seconds, negative, rows = dict.fromkeys(functions, 0.0), dict.fromkeys(functions, 0), []
-    with progress(f"comparing, {name}", len(rounds) * len(functions)) as advance:
+    with progress(f"comparing, {name}", len(rounds) * len(functions), log_every=len(functions)) as advance:
         for number, one in enumerate(rounds):
             fit, judge_on = matrices(one, config)
             rows.append((len(fit.y), len(judge_on.y)))
@@ -200,9 +201,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings()
     config = read_dataset(args, settings)
     output_dir = args.output_dir or Workspace.of(config.name, settings).reports / "compare"
-    console = Console(soft_wrap=False)
-    for board in run(config, settings, args.input, output_dir):
-        console.print(leaderboard.table(board, config))
+    boards = run(config, settings, args.input, output_dir)
+    console = Console()
+    # Into a file or a pipe the table is written as wide as it is.
+    shown = console if console.is_terminal else Console(width=WIDE)
+    for board in boards:
+        shown.print(leaderboard.table(board, config))
     logger.info("leaderboards in %s", output_dir)
 
 

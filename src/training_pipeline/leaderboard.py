@@ -51,7 +51,7 @@ class Leaderboard:
         The corrected resampled t-interval: splits share rows, so the variance of the mean is
         (1 / k + judged / fitted) times the differences' variance, not 1 / k (Nadeau and Bengio 2003).
         """
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
         base = next(one for one in self.entrants if one.name == self.reference)
         gaps = entrant.values(self.metric) - base.values(self.metric)
@@ -59,7 +59,7 @@ class Leaderboard:
         if len(gaps) < 2:
             return mean, np.nan, np.nan
         error = float(np.sqrt((1 / len(gaps) + self.share) * gaps.var(ddof=1)))
-        reach = float(t.ppf(0.975, len(gaps) - 1)) * error
+        reach = float(stdtrit(len(gaps) - 1, 0.975)) * error
         return mean, mean - reach, mean + reach
 
     def plain(self) -> dict[str, Any]:
@@ -108,10 +108,10 @@ def table(board: Leaderboard, config: DatasetConfig) -> Table:
         title=f"{config.name}: {board.name}, {fitted:,} rows fitted, {judged:,} judged",
         caption=f"means over the splits; difference in {labels[board.metric]} to {board.reference}, 95 % interval",
     )
-    made.add_column("model")
+    made.add_column("model", no_wrap=True)
     for metric in shown:
-        made.add_column(labels[metric], justify="right")
-    made.add_column("difference", justify="right")
+        made.add_column(labels[metric], justify="right", no_wrap=True)
+    made.add_column("difference", justify="right", no_wrap=True)
     if config.task == "regression":
         made.add_column("below 0", justify="right")
     made.add_column("fit, s", justify="right")
