@@ -157,7 +157,9 @@ def _gate(gate: Mapping[str, Any] | None) -> str:
 
 def _scores(split: str, card: Mapping[str, Any]) -> Table:
     beside = {name: found for name, found in _section(card, "baselines").items() if isinstance(found, dict)}
-    made = table(f"{split}: {card.get('first', '')} to {card.get('last', '')}", "", "model", *beside)
+    # A data set without dates has no first and last.
+    days = f": {card['first']} to {card['last']}" if card.get("first") else ""
+    made = table(f"{split}{days}", "", "model", *beside)
     for column in made.columns[1:]:
         column.justify = "right"
     columns = [_section(card, "scores"), *(_section(found, "scores") for found in beside.values())]

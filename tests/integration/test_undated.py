@@ -13,6 +13,7 @@ from src.batch import run_monthly
 from src.core.cli import run_command
 from src.core.config import DatasetConfig, Settings, load_config
 from src.core.store import open_store
+from src.core.store_cli import main as store_command
 from src.core.workspace import SPLITS, Workspace
 from src.training_pipeline.baselines import LABELS
 
@@ -95,6 +96,13 @@ def test_the_model_is_good_and_published_and_nothing_speaks_of_months(
     training = json.loads((space.model / "train.json").read_text())
     assert training["months"] == {}
     assert len(json.loads((space.model / "params.json").read_text())["folds"]) == 3
+
+
+def test_lineage_names_the_splits_without_days(space: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(store_command, ["lineage", "--dataset", "homes", "--store", str(space.store)]) == 0
+    said = capsys.readouterr().out
+    assert "holdout" in said
+    assert "None" not in said
 
 
 def test_all_rows_are_one_batch(space: Workspace) -> None:
