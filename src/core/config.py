@@ -268,10 +268,17 @@ class DatasetConfig(Section):
         content["model"] = {**kept, "family": entry.family or name, "variant": name, "params": entry.params}
         content["tuning"] = self.tuning.model_dump(mode="json")
         content["tuning"]["space"] = {key: value.model_dump() for key, value in entry.space.items()}
-        if entry.transform:
+        seen = _only(self.features, entry.features) if entry.features else list(self.features)
+        if entry.transform and entry.transform != self.target.transform:
+            means = [recipe.name for recipe in seen if isinstance(recipe, TargetMean)]
+            if means:
+                raise ConfigError(
+                    f"families.{name}: transform {entry.transform!r} does not go with feature {means[0]!r}, which is a "
+                    f"mean on the scale {self.target.transform!r}: leave transform out, or list features without it"
+                )
             content["target"]["transform"] = entry.transform
         if entry.features:
-            content["features"] = [r.model_dump(mode="json") for r in _only(self.features, entry.features)]
+            content["features"] = [recipe.model_dump(mode="json") for recipe in seen]
         try:
             return DatasetConfig.model_validate(content)
         except ValidationError as error:

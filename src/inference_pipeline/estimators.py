@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 # Orders in which features are switched on for contributions. More steady the split between features; none changes
 # their sum.
 ORDERS = 8
+ASKED_AT_ONCE = 4096  # rows
 # Beyond what skops trusts by itself: the parts of the allowed families.
 TRUSTED = (
     "numpy.dtype",
@@ -90,19 +91,22 @@ class FittedEstimator:
         n, features = X.shape
         found = np.zeros((n, features))
         rng = np.random.default_rng(0)
-        for _ in range(ORDERS):
-            row = np.tile(self.reference, (n, 1))
-            before = self._chosen(row, output)
-            for feature in rng.permutation(features):
-                row[:, feature] = X[:, feature]
-                after = self._chosen(row, output)
-                found[:, feature] += (after - before) / ORDERS
-                before = after
+        orders = np.array([rng.permutation(features) for _ in range(ORDERS)])
+        # Step s of an order has taken its first s features. All steps of a row are asked at once: an answer of a
+        # forest costs 10 ms for one row and hardly more for a hundred.
+        taken = np.zeros((ORDERS, features + 1, features), dtype=bool)
+        for order, steps in zip(orders, taken, strict=True):
+            for step, feature in enumerate(order, 1):
+                steps[step:, feature] = True
+        block = max(1, ASKED_AT_ONCE // taken[..., 0].size)
+        for start in range(0, n, block):
+            rows = X[start : start + block, None, None, :]
+            answer = self(np.where(taken, rows, self.reference).reshape(-1, features))
+            answer = answer.reshape(len(rows), ORDERS, features + 1, -1)
+            for i, said in enumerate(answer, start):
+                gains = np.diff(said[:, :, 0 if output is None else output[i]], axis=1)
+                np.add.at(found[i], orders, gains / ORDERS)
         return found
-
-    def _chosen(self, X: Floats, output: NDArray[np.intp] | None) -> Array:
-        answer = self(X)
-        return answer if output is None else answer[np.arange(len(X)), output]
 
     def save(self, path: Path) -> None:
         from skops import io as skops

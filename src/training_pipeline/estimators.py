@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from src.core import scale
 from src.core.config import DatasetConfig
-from src.core.errors import ConfigError
+from src.core.errors import ConfigError, DataError
 from src.inference_pipeline.estimators import FittedEstimator
 from src.training_pipeline.families import Array, Contest, OnRound, Params, Rows, Stopped
 
@@ -92,7 +92,13 @@ def fit(
     y: Array = on.y.astype(np.int64) if is_classifier else scale.forward(config.target.transform, on.y)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        model = _made(config, params).fit(on.X, y)
+        try:
+            model = _made(config, params).fit(on.X, y)
+            model.predict(on.X[:1])  # neighbours are counted only here
+        except ValueError as error:
+            raise DataError(
+                f"train: {config.model.family} cannot learn from {len(y):,} rows: {str(error).splitlines()[0]}"
+            ) from error
     for said in {str(one.message).split(". ")[0] for one in caught if issubclass(one.category, ConvergenceWarning)}:
         logger.warning("%s: %s", config.model.family, said.splitlines()[0])
     if config.model.family in THREADED:

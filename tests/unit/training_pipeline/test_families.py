@@ -11,6 +11,7 @@ from skops import io as skops
 from src.core.config import DatasetConfig, parse_config
 from src.core.errors import BundleError, ConfigError, DataError
 from src.core.sections import CLASSIFIERS, REGRESSORS
+from src.inference_pipeline.estimators import ORDERS
 from src.inference_pipeline.models import load_model
 from src.training_pipeline import estimators, study
 from src.training_pipeline.families import Rows, check_rows, estimates, family_of
@@ -131,6 +132,48 @@ def test_a_variant_has_its_own_transform_features_and_space() -> None:
         regression("published", family="linear", features=["c2"])
     with pytest.raises(ConfigError, match=r"'svm' is not a family for regression \(xgboost, linear"):
         tiny_config().variant("svm")
+
+
+def test_a_variant_on_another_scale_cannot_use_a_mean_of_the_target() -> None:
+    content = tiny_config().model_dump(mode="json", exclude_unset=True)
+    mean = {"recipe": "target_mean", "column": "zipcode", "name": "zip_mean"}
+    content["features"] = [*content["features"], mean]
+    entries = {"all": {"transform": "none"}, "same": {"transform": "log"}, "few": {"transform": "none"}}
+    content["families"] = {name: {"family": "linear", **entry} for name, entry in entries.items()}
+    content["families"]["few"]["features"] = ["a", "b"]
+    config = DatasetConfig.model_validate(content)
+    with pytest.raises(ConfigError, match=r"families\.all: transform 'none' does not go with feature 'zip_mean'"):
+        config.variant("all")
+    assert config.variant("same").feature_names == ("a", "b", "c", "zip_mean")
+    assert config.variant("few").target.transform == "none"
+
+
+def test_rows_that_an_estimator_cannot_learn_from_are_an_error_of_the_data() -> None:
+    config = regression("k_neighbors", params={"n_neighbors": 20})
+    rows = Rows(tiny_matrix(per_month=1).X[:12], tiny_matrix(per_month=1).y[:12])
+    with pytest.raises(DataError, match="train: k_neighbors cannot learn from 12 rows: Expected n_neighbors <= n_samp"):
+        estimators.fit(rows, config, estimators.params_of(config, {}, 1))
+    classes = parse_config(CLASSES, "test").variant("logistic_regression")
+    one = Rows(blobs().X, np.zeros(240))
+    with pytest.raises(DataError, match="train: logistic_regression cannot learn from 240 rows: This solver needs"):
+        estimators.fit(one, classes, estimators.params_of(classes, {}, 1))
+
+
+def test_sampled_contributions_do_not_depend_on_how_many_rows_are_explained() -> None:
+    data, config = tiny_matrix(per_month=8), regression("decision_tree")
+    model = estimators.fit(Rows(data.X, data.y), config, estimators.params_of(config, {}, 1))
+    many = model.contributions(data.X)  # more than are asked at once
+    single = np.vstack([model.contributions(row[None]) for row in data.X])
+    np.testing.assert_array_equal(many, single)
+    rng, row, found = np.random.default_rng(0), data.X[3], np.zeros(3)
+    for _ in range(ORDERS):
+        now, before = model.reference.copy(), model(model.reference[None])[0]
+        for feature in rng.permutation(3):
+            now[feature] = row[feature]
+            after = model(now[None])[0]
+            found[feature] += (after - before) / ORDERS
+            before = after
+    np.testing.assert_allclose(many[3], found, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
