@@ -44,7 +44,7 @@ class Matrix:
 
 def fit(frame: pl.DataFrame, config: DatasetConfig) -> encoders.Fitted:
     """Fit the encoders on clean training rows, in their order."""
-    target = numbered_target(frame[config.target.column], config)
+    target = numbered_target(frame[config.target.column], config, "train")
     if target.null_count() or (config.target.transform == "log" and (target <= 0).any()):
         raise DataError(f"train: {config.target.column} must be there in every row, and above 0 for a log target")
     scaled = scale.forward(config.target.transform, target.to_numpy())
@@ -52,18 +52,21 @@ def fit(frame: pl.DataFrame, config: DatasetConfig) -> encoders.Fitted:
     return encoders.fit(nw.from_native(numbered), config)
 
 
-def numbered_target(target: pl.Series, config: DatasetConfig) -> pl.Series:
+def numbered_target(target: pl.Series, config: DatasetConfig, where: str) -> pl.Series:
     """Return the target as numbers: as it is, or the position of each row's class in `target.classes`.
 
     Raises:
-        DataError: a class that the config does not list.
+        DataError: a class that the config does not list; `where` says of which rows.
     """
     if config.task == "regression":
         return target
     classes = config.target.classes
     unknown = target.filter(~target.is_in(list(classes))).drop_nulls()
     if len(unknown):
-        raise DataError(f"{target.name}: {unknown[0]!r} is not among target.classes ({', '.join(classes)})")
+        raise DataError(
+            f"{where}: {target.name} is {unknown[0]!r} in {(target == unknown[0]).sum():,} rows, which is not among "
+            f"target.classes ({', '.join(classes)}): list it there, or give the column a rename"
+        )
     return target.replace_strict(list(classes), list(range(len(classes))), return_dtype=pl.Float64)
 
 
@@ -96,6 +99,8 @@ def encoded_splits(
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """Fit the encoders on `train` and encode every split; returns the features and the fitted tables."""
     fitted = fit(clean["train"], config)
+    for split, frame in clean.items():  # before a search and a fit, not after them
+        numbered_target(frame[config.target.column], config, split)
     tables = dict(fitted.tables)
     if config.lookup:
         tables["lookup"] = encoders.lookup_table(config)
@@ -133,7 +138,7 @@ def matrix_of(frame: pl.DataFrame, config: DatasetConfig, where: str) -> Matrix:
     if lacking:
         raise DataError(f"{where} lacks {lacking[0]!r}: it was made with another config; run feature_engineering again")
     X = frame.select(config.feature_names).to_numpy(order="c")
-    y = numbered_target(frame[config.target.column], config).to_numpy().astype(np.float64)
+    y = numbered_target(frame[config.target.column], config, where).to_numpy().astype(np.float64)
     return Matrix(X, y, frame.select(config.meta_columns))
 
 

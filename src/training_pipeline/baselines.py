@@ -40,8 +40,8 @@ def median_of(y_train: Array, n: int) -> Array:
     return np.full(n, float(np.median(y_train)))
 
 
-def of_classes(X_train: Features, y_train: Array, X: Features, classes: int) -> dict[str, Array]:
-    """Return probabilities, (n, k): the classes' shares in train, and a logistic regression of the same features."""
+def of_classes(X_train: Features, y_train: Array, X: Sequence[Features], classes: int) -> list[dict[str, Array]]:
+    """Return for each X probabilities, (n, k): the classes' shares in train, and a logistic regression on train."""
     shares = np.bincount(y_train.astype(np.int64), minlength=classes) / len(y_train)
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -51,9 +51,12 @@ def of_classes(X_train: Features, y_train: Array, X: Features, classes: int) -> 
     imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     linear = make_pipeline(imputer, StandardScaler(), LogisticRegression(max_iter=2000))
     linear.fit(X_train, y_train.astype(np.int64))
-    found = np.zeros((len(X), classes))
-    found[:, linear[-1].classes_] = linear.predict_proba(X)
-    return {"majority": np.tile(shares, (len(X), 1)), "linear": found}
+    seen, found = linear[-1].classes_, []
+    for one in X:
+        p = np.zeros((len(one), classes))
+        p[:, seen] = linear.predict_proba(one)
+        found.append({"majority": np.tile(shares, (len(one), 1)), "linear": p})
+    return found
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def judged(candidate: Candidate) -> list[Estimates]:
     config, matrices = candidate.config, candidate.matrices
     train = matrices["train"]
     if config.task == "classification":
-        return [_classified(candidate, split) for split in JUDGED]
+        return _classified(candidate)
     linear = baselines.Linear.stronger(train.X, train.y, config.target.transform)
     history = _history(candidate)
     found = []
@@ -118,10 +118,13 @@ def judged(candidate: Candidate) -> list[Estimates]:
     return found
 
 
-def _classified(candidate: Candidate, split: str) -> Estimates:
-    train, matrix = candidate.matrices["train"], candidate.matrices[split]
-    beside = baselines.of_classes(train.X, train.y, matrix.X, len(candidate.config.target.classes))
-    return Estimates(split, matrix.y, candidate.estimates(split), matrix.meta, beside)
+def _classified(candidate: Candidate) -> list[Estimates]:
+    train, rows = candidate.matrices["train"], {split: candidate.matrices[split] for split in JUDGED}
+    beside = baselines.of_classes(train.X, train.y, [m.X for m in rows.values()], len(candidate.config.target.classes))
+    return [
+        Estimates(split, matrix.y, candidate.estimates(split), matrix.meta, one)
+        for (split, matrix), one in zip(rows.items(), beside, strict=True)
+    ]
 
 
 def curves(candidate: Candidate) -> list[Curve]:

@@ -10,6 +10,7 @@ from src.core.config import DatasetConfig, Settings, parse_config
 from src.core.errors import ConfigError, DataError
 from src.core.plain_pickle import load_plain
 from src.feature_pipeline import feature_engineering, preprocess
+from tests.factories import homes_config
 from tests.fitted import typed_housets
 from tests.unit.feature_pipeline.test_preprocess import write_splits
 
@@ -78,3 +79,19 @@ def test_features_of_another_config_are_refused(config: DatasetConfig, settings:
 def test_a_target_that_has_no_logarithm_is_refused(config: DatasetConfig, settings: Settings) -> None:
     with pytest.raises(DataError, match="above 0 for a log target"):
         features(typed_housets(config, rows=400).with_columns(price=pl.lit(0.0)), config, settings)
+
+
+@pytest.mark.parametrize("split", ["train", "eval", "holdout"])
+def test_a_class_that_is_not_listed_is_named_with_its_split_before_anything_is_trained(split: str) -> None:
+    config = homes_config(
+        target={"column": "coast", "classes": ["inland", "bay"]},
+        task="classification",
+        features=[{"recipe": "numbers", "columns": ["lat"]}],
+        tuning={"metric": "log_loss"},
+    )
+    frame = pl.DataFrame({"day": [date(2019, 1, 1)] * 4, "coast": ["inland", "bay"] * 2, "lat": [1.0] * 4})
+    clean = dict.fromkeys(("train", "eval", "holdout"), frame)
+    feature_engineering.encoded_splits(clean, config)
+    clean[split] = frame.with_columns(coast=pl.Series(["inland", "reef", "bay", "reef"]))
+    with pytest.raises(DataError, match=f"{split}: coast is 'reef' in 2 rows, which is not among target.classes"):
+        feature_engineering.encoded_splits(clean, config)
