@@ -28,7 +28,7 @@ class Column(Section):
     tidy: bool = Field(False, description="normalise case, dashes and spaces (text only)")
     drop: str | None = Field(None, description="regular expression removed after tidying (text only)")
     renames: dict[str, str] = Field(default_factory=dict, description="known other spellings, after tidying")
-    min: float | None = Field(None, description="smallest believable value; documentation and validation")
+    min: float | None = Field(None, description="smallest believable value; of the target, no estimate is below it")
     max: float | None = None
     unit: str | None = None
     required: bool = Field(False, description="a request without a value is refused")

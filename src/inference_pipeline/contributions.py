@@ -10,7 +10,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
 def to_target_unit(
-    shap: NDArray[np.floating], estimate: NDArray[np.floating], transform: Transform
+    shap: NDArray[np.floating], estimate: NDArray[np.floating], transform: Transform, least: float | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turn contributions on the model's scale, shape (n, f), into a base and one amount per feature.
 
@@ -25,16 +25,25 @@ def to_target_unit(
     amounts are the SHAP values.
 
     The base is measured back from the estimate, as float32 sums of SHAP values and of leaves differ in the last digit.
+
+    Where the unit has a `least` value, the base and the estimate that is explained are brought up to it, and the
+    amounts shrink alike: below it nothing moves, so that part of the line counts nothing.
     """
     values = np.asarray(shap, dtype=np.float64)
     answer = np.asarray(estimate, dtype=np.float64)
     total = values.sum(axis=1)
     if transform == "none":
-        return answer - total, values
-    base = answer * inverse(transform, -total)
-    # -expm1(-s) / s is (1 - exp(-s)) / s without its loss of digits near 0, where it tends to 1.
-    share = np.divide(-np.expm1(-total), total, out=np.ones_like(total), where=total != 0)
-    return base, values * (answer * share)[:, None]
+        base, amounts = answer - total, values
+    else:
+        base = answer * inverse(transform, -total)
+        # -expm1(-s) / s is (1 - exp(-s)) / s without its loss of digits near 0, where it tends to 1.
+        share = np.divide(-np.expm1(-total), total, out=np.ones_like(total), where=total != 0)
+        amounts = values * (answer * share)[:, None]
+    if least is None:
+        return base, amounts
+    low, high = np.maximum(base, least), np.maximum(answer, least)
+    kept = np.divide(high - low, answer - base, out=np.ones_like(base), where=answer != base)
+    return low, amounts * kept[:, None]
 
 
 def to_probability(

@@ -199,11 +199,10 @@ class Predictor:
         said = self._model(X, threads)
         if self._is_classifier:
             return Classification(self.config.target.classes, said, flags)
-        transform = self.config.target.transform
         return Prediction(
-            scale.inverse(transform, said),
-            {level: scale.inverse(transform, said + low) for level, (low, _) in self._intervals.items()},
-            {level: scale.inverse(transform, said + high) for level, (_, high) in self._intervals.items()},
+            scale.in_unit(said, self.config),
+            {level: scale.in_unit(said + low, self.config) for level, (low, _) in self._intervals.items()},
+            {level: scale.in_unit(said + high, self.config) for level, (_, high) in self._intervals.items()},
             flags,
         )
 
@@ -218,7 +217,8 @@ class Predictor:
             return Explanation(self.features, base, amounts, "probability")
         transform = self.config.target.transform
         estimate = scale.inverse(transform, said)
-        base, amounts = to_target_unit(self._model.contributions(X), estimate, transform)
+        least = scale.least_estimate(self.config)
+        base, amounts = to_target_unit(self._model.contributions(X), estimate, transform, least)
         return Explanation(self.features, base, amounts, self.config.target.unit)
 
     def encode(self, rows: Rows) -> tuple[NDArray[np.float32], list[str]]:

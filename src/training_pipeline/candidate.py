@@ -1,7 +1,7 @@
 """The trained model that asks to be published: what it is, and what it says about eval and holdout."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from src.core.config import DatasetConfig
 from src.core.errors import BundleError, DataError
 from src.core.files import read_json, sha256
 from src.core.plain_pickle import load_plain
-from src.core.scale import forward, inverse
+from src.core.scale import forward, in_unit
 from src.core.sections import JUDGED
 from src.core.workspace import SPLITS
 from src.feature_pipeline.feature_engineering import Matrix, read_matrix
@@ -52,7 +52,7 @@ class Candidate:
 
     def estimates(self, split: str) -> Array:
         """Return the estimates of one split in the target's unit, (n,), or probabilities of classes, (n, k)."""
-        return inverse(self.config.target.transform, self.answers[split])
+        return in_unit(self.answers[split], self.config)
 
     def raw(self, split: str) -> pl.DataFrame:
         """Read one split as it was loaded, before cleaning."""
@@ -155,18 +155,16 @@ def _model(config: DatasetConfig, folder: Path, training: dict[str, Any]) -> Mod
 
 def _bounds(candidate: Candidate, split: str, levels: Sequence[float]) -> Bounds:
     config = candidate.config
-    transform, z_pred = config.target.transform, candidate.answers[split]
-    n = len(candidate.answers["eval"])
-    truth = forward(transform, candidate.matrices["eval"].y)
+    z_pred, n = candidate.answers[split], len(candidate.answers["eval"])
+    truth = forward(config.target.transform, candidate.matrices["eval"].y)
+    offsets: Mapping[float, tuple[float | Array, float | Array]]
     if split == "eval":
         parts = row_parts(candidate.matrices["eval"], config, CROSS_FITTED_PARTS)
         offsets = intervals.cross_fitted(truth, z_pred, parts, levels) or {}
-        return {
-            v: (inverse(transform, z_pred + lo), inverse(transform, z_pred + hi)) for v, (lo, hi) in offsets.items()
-        }
-    kept = [level for level in levels if intervals.enough_rows(n, level)]
-    found = intervals.calibrate(truth, candidate.answers["eval"], kept)
-    return {level: intervals.bounds(transform, z_pred, ends) for level, ends in found.items()}
+    else:
+        kept = [level for level in levels if intervals.enough_rows(n, level)]
+        offsets = intervals.calibrate(truth, candidate.answers["eval"], kept)
+    return {v: (in_unit(z_pred + lo, config), in_unit(z_pred + hi, config)) for v, (lo, hi) in offsets.items()}
 
 
 def _history(candidate: Candidate) -> pl.DataFrame | None:
@@ -191,6 +189,7 @@ def _check_target(split: str, y: Array, config: DatasetConfig) -> None:
     bad = ~np.isfinite(y) | ((y <= 0) if config.target.transform == "log" else False)
     if bad.any():
         rule = "above 0" if config.target.transform == "log" else "a number"
+        rule = rule if config.task == "regression" else "one of target.classes"
         raise DataError(
             f"{split}: {config.target.column} must be {rule} in every row, and is not in {int(bad.sum()):,}"
         )

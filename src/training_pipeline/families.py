@@ -81,7 +81,7 @@ def family_of(config: DatasetConfig) -> Family:
 def estimates(model: Model, X: Features, config: DatasetConfig, threads: int = 1) -> Array:
     """Return estimates in the target's unit, shape (n,), or probabilities of classes, shape (n, k)."""
     answer = model(X, threads)
-    return answer if config.task == "classification" else scale.inverse(config.target.transform, answer)
+    return scale.in_unit(answer, config)
 
 
 def check_rows(on: Rows, config: DatasetConfig) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from src.core.errors import DataError
-from src.core.scale import Transform, inverse
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -53,12 +52,6 @@ def calibrate(z_true: ArrayLike, z_pred: ArrayLike, levels: Sequence[float]) -> 
 def enough_rows(n: int, level: float) -> bool:
     """Say whether n residuals can promise the level."""
     return _rank(n, level) <= n
-
-
-def bounds(transform: Transform, z_pred: ArrayLike, interval: Interval) -> tuple[Array, Array]:
-    """Return lower and upper ends in the target's unit, each (n,)."""
-    z = np.asarray(z_pred, dtype=np.float64)
-    return inverse(transform, z + interval[0]), inverse(transform, z + interval[1])
 
 
 def cross_fitted(

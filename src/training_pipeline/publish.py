@@ -121,8 +121,9 @@ def check_serving(candidate: Candidate, folder: Path, settings: Settings) -> Pre
     served = predictor.predict(candidate.raw("eval"), threads=settings.threads or 1).estimate
     if served.shape != wanted.shape:
         raise GateError(f"serving gave {len(served):,} answers for {len(wanted):,} eval rows: a filter runs in serving")
-    # Of prices the relative gap, of probabilities the plain one.
-    gap = np.abs(served - wanted).max(axis=1) if wanted.ndim == 2 else np.abs(served / wanted - 1)
+    # Of prices the relative gap, of probabilities (and beside an estimate of 0) the plain one.
+    gap = np.abs(served - wanted)
+    gap = gap.max(axis=1) if wanted.ndim == 2 else np.divide(gap, np.abs(wanted), out=gap, where=wanted != 0)
     if not np.all(gap <= SKEW):
         row = int(np.nanargmax(gap))
         said, asked = (np.array2string(values[row], precision=4) for values in (served, wanted))

@@ -184,7 +184,8 @@ def _coverage(said: Estimates, rows: NDArray[np.intp]) -> tuple[Coverage, ...]:
     found = []
     for level, (lower, upper) in said.bounds.items():
         low, high = lower[rows], upper[rows]
-        width = metrics.mean_relative_width(yhat, low, high)
+        known = yhat != 0 if yhat.any() else slice(None)  # an estimate brought up to 0 has no relative width
+        width = metrics.mean_relative_width(yhat[known], low[known], high[known])
         found.append(Coverage(level, metrics.coverage(y, low, high), width))
     return tuple(found)
 

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from src.core import scale
 from src.core.config import Choice, DatasetConfig, FloatRange, IntRange
 from src.core.errors import ConfigError, DataError
 from src.feature_pipeline.feature_engineering import Matrix
@@ -82,6 +83,7 @@ def study_name(config: DatasetConfig, data: Matrix, parts: np.ndarray, folds: li
     said = {
         "features": config.feature_names,
         "target": config.target.model_dump(),
+        "least": scale.least_estimate(config),
         "trend": config.model.trend.model_dump() if config.model.trend else None,
         "space": {name: spec.model_dump() for name, spec in config.tuning.space.items()},
         "metric": config.tuning.metric,

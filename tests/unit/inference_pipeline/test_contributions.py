@@ -172,3 +172,17 @@ def test_probability_amounts_sum_to_the_difference_for_any_shap(shap: np.ndarray
     rows = np.arange(2)
     moved = softmax(margin)[rows, chosen] - softmax(margin - shap.sum(axis=2))[rows, chosen]
     np.testing.assert_allclose(amounts.sum(axis=1), moved, atol=1e-7)
+
+
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_amounts_add_up_to_an_estimate_that_was_brought_up_to_the_least(transform: Transform) -> None:
+    shap = np.array([[-1.0, -3.0], [2.0, -0.5], [-2.0, -2.0], [1.0, 2.0], [1.0, -1.0]])
+    base = np.array([2.0, 2.0, -1.0, -1.0, 2.0])
+    estimate = inverse(transform, base + shap.sum(axis=1))
+    least = float(inverse(transform, np.array([0.0]))[0])
+    low, amounts = to_target_unit(shap, estimate, transform, least)
+    np.testing.assert_allclose(low, np.maximum(inverse(transform, base), least), rtol=1e-12)
+    np.testing.assert_allclose(low + amounts.sum(axis=1), np.maximum(estimate, least), rtol=1e-12)
+    assert (amounts * shap >= 0).all()
+    _, plain = to_target_unit(shap, estimate, transform)
+    np.testing.assert_array_equal(amounts[[1, 4]], plain[[1, 4]])  # above the least nothing changes

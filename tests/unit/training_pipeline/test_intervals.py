@@ -7,6 +7,7 @@ from mapie.regression import SplitConformalRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from src.core.errors import DataError
+from src.core.scale import inverse
 from src.training_pipeline import intervals
 
 
@@ -64,7 +65,7 @@ def test_wider_levels_contain_narrower_ones_and_the_scale_carries_over() -> None
     z_true, z_pred = skewed(500)
     found = intervals.calibrate(z_true, z_pred, [0.5, 0.8, 0.95])
     assert found[0.95][0] < found[0.8][0] < found[0.5][0] < found[0.5][1] < found[0.8][1] < found[0.95][1]
-    lower, upper = intervals.bounds("log", z_pred, found[0.8])
+    lower, upper = (inverse("log", z_pred + offset) for offset in found[0.8])
     assert np.all(lower > 0)
     inside = np.mean((lower <= np.exp(z_true)) & (np.exp(z_true) <= upper))
     assert 0.8 <= inside < 0.82
