@@ -22,6 +22,7 @@ from src.core.files import read_json, replacing, write_json
 from src.core.store import Store, open_store
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import feature_engineering, load, preprocess, sources, validate
+from src.inference_pipeline.models import file_of
 from src.training_pipeline import eval as evaluation
 from src.training_pipeline import train, tune
 
@@ -106,7 +107,7 @@ def stages_of(
     chosen = source or sources.own_source(config, settings)
     file = (Path(chosen),) if Path(chosen).exists() else ()
     summary, record = space.reports / SUMMARY, space.reports / "published.json"
-    model = (space.model / "model.ubj", space.model / "train.json")
+    model = (space.model / file_of(config), space.model / "train.json")
 
     def evaluate() -> None:
         places = evaluation.Places(space.model, space.features, space.raw, space.reports / "evaluation")
@@ -126,7 +127,7 @@ def stages_of(
         pointer = store.current(config.name)
         return f"{store} {pointer.version if pointer else None}"
 
-    return [
+    stages = [
         Stage(
             "load",
             lambda: load.run(config, source, settings, space.raw, csv=True),
@@ -177,6 +178,8 @@ def stages_of(
             current,
         ),
     ]
+    # Without a space the config's own parameters stay; trials that are asked for then are an error, which tune says.
+    return [stage for stage in stages if stage.name != "tune" or config.tuning.space or trials]
 
 
 def print_summary(config: DatasetConfig, settings: Settings, store: Store) -> None:

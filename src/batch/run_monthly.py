@@ -60,7 +60,8 @@ def predict_month(rows: pl.DataFrame, predictor: Predictor, threads: int) -> pl.
     told_apart = config.keys or config.raw_inputs
     context = [name for name in dict.fromkeys((*told_apart, config.date, config.region)) if name in priced.columns]
     added = priced.columns[priced.columns.index(f"predicted_{target}") :]
-    actual = pl.col(target).cast(pl.Float64, strict=False) if target in rows.columns else pl.lit(None, pl.Float64)
+    kind = pl.Float64 if config.task == "regression" else pl.String
+    actual = pl.col(target).cast(kind, strict=False) if target in rows.columns else pl.lit(None, kind)
     return priced.select(
         *context, *added, actual.alias(f"actual_{target}"), pl.lit(predictor.version).alias("model_version")
     )

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from src.core.config import DatasetConfig
 from src.core.errors import BundleError
 from src.core.manifest import MODELS
+from src.inference_pipeline.boosted import BoostedTrees
+from src.inference_pipeline.estimators import FittedEstimator
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -42,20 +44,18 @@ class Model(Protocol):
         ...
 
 
+def file_of(config: DatasetConfig) -> str:
+    """Return the name of the file that holds a model of the config's family."""
+    return _kind(config).file
+
+
 def load_model(folder: Path, config: DatasetConfig, plain: Mapping[str, Any]) -> Model:
     """Read a model that `save` wrote, with what `plain` returned; check digests before.
 
     Raises:
         BundleError: the file is no model of the config's family, or scikit-learn is needed and not installed.
     """
-    # Imported here: scikit-learn is 100 MB that a service of XGBoost models does not need.
-    if config.model.family == "xgboost":
-        from src.inference_pipeline.boosted import BoostedTrees
-
-        return BoostedTrees.load(folder, config, plain)
-    from src.inference_pipeline.estimators import FittedEstimator
-
-    return FittedEstimator.load(folder, config, plain)
+    return _kind(config).load(folder, config, plain)
 
 
 def model_file(folder: Path) -> Path:
@@ -66,3 +66,7 @@ def model_file(folder: Path) -> Path:
     if len(found) > 1:
         raise BundleError(f"{folder} holds {' and '.join(path.name for path in found)}, and one is needed: train again")
     return found[0]
+
+
+def _kind(config: DatasetConfig) -> type[BoostedTrees] | type[FittedEstimator]:
+    return BoostedTrees if config.model.family == "xgboost" else FittedEstimator

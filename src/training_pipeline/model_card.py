@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from src.core.config import DatasetConfig
 from src.core.metrics import IN_UNIT
@@ -17,16 +18,16 @@ PLAIN = ("r2", "r2_log", "f1", "log_loss")
 def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, created: datetime, git_commit: str) -> str:
     """Write the card of a version as Markdown."""
     config, training = candidate.config, candidate.training
-    unit, label = config.target.unit, config.target.label
+    unit = config.target.unit
     train = candidate.matrices["train"]
     days = config.date and f", {train.meta[config.date].min()!s} to {train.meta[config.date].max()!s}"
     what, use, limits = _by_split(config)
     lines = [
         f"# {config.title}: model {version}",
         "",
-        f"Estimates the {label} ({unit}) {what}",
-        f"{config.model.family} on {len(config.feature_names)} features, {training.get('rounds', '?')} trees,"
-        f" target transform `{config.target.transform}`. Made {created:%Y-%m-%d %H:%M} UTC from commit {git_commit}.",
+        f"{_task(config)} {what}",
+        f"{config.model.family} on {len(config.feature_names)} features{_rounds(training)}{_scale(config)}."
+        f" Made {created:%Y-%m-%d %H:%M} UTC from commit {git_commit}.",
         "",
         "## Data",
         f"- source: {config.source.origin or 'see load.json'}; SHA-256 `{candidate.fingerprint}`",
@@ -44,38 +45,59 @@ def text(candidate: Candidate, cards: Mapping[str, Scorecard], version: str, cre
         lines += _segments(card)
     lines += [
         "## Intended use",
-        f"Market overview, screening, and a second opinion on a {label}{use}.",
+        use,
         "",
         "## Limits",
-        "- Not an appraisal, and no basis for a single lending, tax or purchase decision.",
-        f"- The target is the data's own {label}; errors are against it, not against individual sales.",
         *limits,
         "",
     ]
     return "\n".join(lines)
 
 
+def _task(config: DatasetConfig) -> str:
+    label = config.target.label
+    if config.task == "regression":
+        return f"Estimates the {label} ({config.target.unit})"
+    return f"Gives the probability of each {label} ({', '.join(config.target.classes)})"
+
+
+def _rounds(training: Mapping[str, Any]) -> str:
+    # XGBoost grows a tree a round, and of classes one for each; other families have no rounds.
+    return f", {training['rounds']} rounds" if training.get("rounds") else ""
+
+
+def _scale(config: DatasetConfig) -> str:
+    return f", target transform `{config.target.transform}`" if config.task == "regression" else ""
+
+
 def _by_split(config: DatasetConfig) -> tuple[str, str, list[str]]:
-    """Say what is estimated, what for, and with which limits, as rows have dates and places or not."""
+    """Say what is estimated, what for, and with which limits, as rows have dates, places and prices or not."""
+    label, is_price = config.target.label, config.task == "regression"
+    use = f"{'Market overview, screening' if is_price else 'Screening'}, and a second opinion on a {label}"
+    limits = ["- Not an appraisal, and no basis for a single lending, tax or purchase decision."] if is_price else []
+    errors = "errors are against it, not against individual sales" if is_price else "no other class is ever an answer"
+    limits += [f"- The target is the data's own {label}; {errors}."]
     unseen = ["- Places and regions unseen in training are priced with the average and flagged."]
+    if not is_price:
+        unseen = ["- Categories unseen in training are answered like rare ones and flagged."]
     if isinstance(config.split, TimeSplit):
-        return (
-            "of a place in a month from that month's own features, without price history.",
-            " by place and month",
-            [
-                "- Intervals were calibrated on the eval months; their coverage on the holdout says what is left of it"
-                " later.",
-                *unseen,
-                "- The last known price of a place, where there is one, can be closer: this model does not use it.",
-            ],
+        calibrated = (
+            "- Intervals were calibrated on the eval months; their coverage on the holdout says what is left of it"
         )
+        last = "- The last known price of a place, where there is one, can be closer: this model does not use it."
+        limits += [f"{calibrated} later.", *unseen, last] if is_price else unseen
+        what = "of a place in a month from that month's own features, without price history."
+        return (
+            what if is_price else "of a row from the features of its own month.",
+            f"{use} by place and month.",
+            limits,
+        )
+    limits += ["- Every score is on random rows of the same source and time: none says how the model does later."]
+    limits += unseen if config.fitted or config.lookup else []
     return (
         "of a row from its own features. Splits were drawn at random: scores hold for rows like these.",
-        "",
-        [
-            "- Every score is on random rows of the same source and time: none says how the model does later.",
-            *(unseen if config.fitted or config.lookup else []),
-        ],
+        f"{use}.",
+        limits,
     )
 
 
