@@ -71,14 +71,17 @@ class FittedEstimator:
 
     def __call__(self, X: Floats, threads: int = 1) -> Array:
         del threads  # scikit-learn's own threads cost more than they save here
+        # In float32 a linear model of collinear features, whose weights are huge, answers a row alone otherwise than
+        # in a batch. What is float32 at heart, trees, reads the same numbers from either.
+        values = X.astype(np.float64)
         if not self.classes:
-            return np.asarray(self.estimator.predict(X) if len(X) else np.empty(0), dtype=np.float64)
+            return np.asarray(self.estimator.predict(values) if len(X) else np.empty(0), dtype=np.float64)
         found = np.zeros((len(X), self.classes))
         if len(X):
             # A class that training never saw has no column of its own.
             seen = np.asarray(self.estimator.classes_, dtype=np.intp)
-            found[:, seen] = self.estimator.predict_proba(X)
-            found /= found.sum(axis=1, keepdims=True)  # some families answer in float32
+            found[:, seen] = self.estimator.predict_proba(values)
+            found /= found.sum(axis=1, keepdims=True)
         return found
 
     def contributions(self, X: Floats, output: NDArray[np.intp] | None = None) -> Array:

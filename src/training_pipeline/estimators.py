@@ -93,8 +93,9 @@ def fit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         try:
-            model = _made(config, params).fit(on.X, y)
-            model.predict(on.X[:1])  # neighbours are counted only here
+            values = on.X.astype(np.float64)  # as they are asked, see FittedEstimator
+            model = _made(config, params).fit(values, y)
+            model.predict(values[:1])  # neighbours are counted only here
         except ValueError as error:
             raise DataError(
                 f"train: {config.model.family} cannot learn from {len(y):,} rows: {str(error).splitlines()[0]}"

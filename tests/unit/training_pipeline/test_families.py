@@ -205,3 +205,15 @@ def test_a_file_with_anything_else_in_it_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "model.skops").write_bytes(b"not a zip")
     with pytest.raises(BundleError, match="is not a model that can be read"):
         load_model(tmp_path, config, {"reference": [0.0] * len(config.feature_names)})
+
+
+@pytest.mark.parametrize("name", ["linear", "ridge"])
+def test_a_row_alone_is_answered_as_in_a_batch_where_features_are_collinear(name: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3)).astype(np.float32)
+    X[:, 0] = X[:, 1] + X[:, 2] + rng.normal(size=2000) * 1e-6
+    y = np.exp(12 + X[:, 1] + rng.normal(size=2000) * 0.1)
+    config = regression(name, transform="none", params={"alpha": 1e-9} if name == "ridge" else {})
+    model = estimators.fit(Rows(X, y), config, estimators.params_of(config, {}, 1))
+    alone = np.concatenate([model(X[i : i + 1]) for i in range(50)])
+    np.testing.assert_allclose(alone, model(X)[:50], rtol=1e-7)
