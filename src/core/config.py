@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from src.core import metrics
 from src.core.errors import ConfigError
@@ -41,6 +41,7 @@ from src.core.strict_yaml import StrictLoader
 from src.core.text_recipes import Listed
 
 __all__ = [
+    "CONFIGS",
     "PROJECT",
     "Choice",
     "Column",
@@ -57,6 +58,7 @@ __all__ = [
 ]
 
 PROJECT = Path(__file__).resolve().parents[2]
+CONFIGS = PROJECT / "configs"
 
 
 class DatasetConfig(Section):
@@ -85,6 +87,8 @@ class DatasetConfig(Section):
     gate: Gate = Gate()
     segments: tuple[Segment, ...] = ()
     expectations: tuple[Expectation, ...] = ()
+    # Where the YAML stands, unless it is one of the project's. No part of the model: in no dump, digest or bundle.
+    _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "DatasetConfig":
@@ -208,6 +212,17 @@ class DatasetConfig(Section):
         return self
 
     @property
+    def argument(self) -> str:
+        """What `--dataset` takes for this config: its name, or the path of a YAML that is none of the project's."""
+        return str(self._file) if self._file else self.name
+
+    @property
+    def lookup_file(self) -> Path | None:
+        """The lookup's table, which stands beside the YAML."""
+        folder = self._file.parent if self._file else CONFIGS
+        return folder / self.lookup.table if self.lookup else None
+
+    @property
     def date(self) -> str | None:
         """The column that dates a row; None where rows have no date."""
         return self.split.column
@@ -280,9 +295,11 @@ class DatasetConfig(Section):
         if entry.features:
             content["features"] = [recipe.model_dump(mode="json") for recipe in seen]
         try:
-            return DatasetConfig.model_validate(content)
+            made = DatasetConfig.model_validate(content)
         except ValidationError as error:
             raise ConfigError("\n".join(_explain(f"families.{name}", p) for p in error.errors())) from error
+        made._file = self._file
+        return made
 
     @property
     def digest(self) -> str:
@@ -317,7 +334,7 @@ def load_config(dataset: str, folder: Path | None = None) -> DatasetConfig:
     Raises:
         ConfigError: no such file, not YAML, or a key or value that is not allowed.
     """
-    folder = folder or PROJECT / "configs"
+    folder = folder or CONFIGS
     path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else folder / f"{dataset}.yaml"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
@@ -326,7 +343,9 @@ def load_config(dataset: str, folder: Path | None = None) -> DatasetConfig:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    return parse_config(text, str(path))
+    config = parse_config(text, str(path))
+    config._file = None if path.parent == CONFIGS else path
+    return config
 
 
 def parse_config(text: str, where: str) -> DatasetConfig:

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
-from src.core.config import PROJECT, DatasetConfig
+from src.core.config import DatasetConfig
 from src.core.errors import ConfigError
 from src.core.recipes import Frequency, TargetMean
 from src.core.spelling import tidy
@@ -33,16 +32,17 @@ class Fitted:
     out_of_fold: dict[str, dict[int, Table]]
 
 
-def lookup_table(config: DatasetConfig, folder: Path | None = None) -> Table:
+def lookup_table(config: DatasetConfig) -> Table:
     """Read the small table beside the YAML: tidied name -> values of the columns that it adds.
 
     Raises:
         ConfigError: the file or one of its columns is missing, or two rows have one name.
     """
+    path = config.lookup_file
     assert config.lookup is not None
-    path = (folder or PROJECT / "configs") / config.lookup.table
+    assert path is not None
     if not path.is_file():
-        raise ConfigError(f"lookup.table: {path} does not exist")
+        raise ConfigError(f"lookup.table: {path} does not exist; it is looked for beside the YAML")
     frame = pl.read_csv(path)
     wanted = [config.lookup.by, *config.lookup.add]
     lacking = [name for name in wanted if name not in frame.columns]

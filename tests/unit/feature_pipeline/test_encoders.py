@@ -1,11 +1,14 @@
 """Encoders learn from training rows only, and no row learns from itself."""
 
+import shutil
+from pathlib import Path
+
 import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
 
-from src.core.config import DatasetConfig
+from src.core.config import CONFIGS, DatasetConfig, load_config
 from src.core.errors import ConfigError
 from src.core.recipes import TargetMean
 from src.feature_pipeline import encoders
@@ -101,12 +104,23 @@ def test_the_metros_table_holds_thirty_places_under_tidied_names(config: Dataset
     assert table["washington-arlington-alexandria"] == [38.9072, -77.0369]
 
 
-def test_a_lookup_file_that_is_missing_or_wrong_is_a_config_error(config: DatasetConfig, tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"metros\.csv does not exist"):
-        encoders.lookup_table(config, tmp_path)
+def test_a_lookup_file_that_is_missing_or_wrong_is_a_config_error(tmp_path: Path) -> None:
+    shutil.copy(CONFIGS / "housets.yaml", tmp_path)
+    config = load_config(str(tmp_path / "housets.yaml"))
+    with pytest.raises(ConfigError, match=r"metros\.csv does not exist; it is looked for beside the YAML"):
+        encoders.lookup_table(config)
     (tmp_path / "metros.csv").write_text("city_full,lat\nPittsburgh,40\n")
     with pytest.raises(ConfigError, match="lacks the column 'lng'"):
-        encoders.lookup_table(config, tmp_path)
+        encoders.lookup_table(config)
     (tmp_path / "metros.csv").write_text('city_full,lat,lng\nPittsburgh,40,-79\n"PITTSBURGH, PA",40,-79\n')
     with pytest.raises(ConfigError, match="two rows have the same city_full"):
-        encoders.lookup_table(config, tmp_path)
+        encoders.lookup_table(config)
+
+
+def test_the_lookup_stands_beside_a_yaml_that_is_given_by_path(tmp_path: Path) -> None:
+    shutil.copy(CONFIGS / "housets.yaml", tmp_path)
+    (tmp_path / "metros.csv").write_text("city_full,lat,lng\nAtlantis,1,2\n")
+    config = load_config(str(tmp_path / "housets.yaml"))
+    for one in (config, config.variant("ridge"), config.model_copy()):
+        assert encoders.lookup_table(one) == {"table": {"atlantis": [1.0, 2.0]}}
+    assert config.digest == load_config("housets").digest, "where a YAML stands is no part of the model"
