@@ -5,6 +5,7 @@ A stage whose inputs, config, arguments and code have not changed since it last 
 
 import hashlib
 import logging
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from src.batch import run_monthly
+from src.core.address import shown
 from src.core.cli import add_store, parser, read_dataset, read_settings, run_command
 from src.core.config import PROJECT, DatasetConfig, Settings
 from src.core.errors import ConfigError, DataError
@@ -25,6 +27,7 @@ from src.feature_pipeline import feature_engineering, load, preprocess, sources,
 from src.inference_pipeline.models import file_of
 from src.training_pipeline import eval as evaluation
 from src.training_pipeline import train, tune
+from src.training_pipeline.tracking import tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ def stages_of(
     chosen = source or sources.own_source(config, settings)
     file = (Path(chosen),) if Path(chosen).exists() else ()
     summary, record = space.reports / SUMMARY, space.reports / "published.json"
+    beside = (config.lookup_file,) if config.lookup_file else ()
     model = (space.model / file_of(config), space.model / "train.json")
 
     def evaluate() -> None:
@@ -116,7 +120,7 @@ def stages_of(
         with replacing(summary) as path, path.open("w", encoding="utf-8") as stream:
             Console(file=stream, width=80).print(evaluation.summary(result))
         if not result.promoted:
-            print_summary(config, settings, store)
+            print_summary(config, settings, source)
         result.require()
 
     def published() -> str:
@@ -145,13 +149,13 @@ def stages_of(
         Stage(
             "preprocess",
             lambda: preprocess.run(config, space.raw, space.processed),
-            _files(space.raw),
+            (*_files(space.raw), *beside),
             (*_files(space.processed), space.processed / "preprocess.json"),
         ),
         Stage(
             "features",
             lambda: feature_engineering.run(config, space.processed, space.features),
-            _files(space.processed),
+            (*_files(space.processed), *beside),
             (*_files(space.features), space.features / "encoders.pkl", space.features / "features.json"),
         ),
         Stage(
@@ -182,7 +186,7 @@ def stages_of(
     return [stage for stage in stages if stage.name != "tune" or config.tuning.space or trials]
 
 
-def print_summary(config: DatasetConfig, settings: Settings, store: Store) -> None:
+def print_summary(config: DatasetConfig, settings: Settings, source: str | None = None) -> None:
     """Print the scores beside their baselines, where everything is, and what to run next."""
     space = Workspace.of(config.name, settings)
     console = Console(soft_wrap=True)
@@ -194,17 +198,27 @@ def print_summary(config: DatasetConfig, settings: Settings, store: Store) -> No
     }
     for name, path in here.items():
         console.print(f"{name:<12}{path}", markup=False, highlight=False)
-    flag = "" if space.is_default else f" --dataset {config.name}"
-    console.print(
-        f"""
-what next
-  . .venv/bin/activate
-  mlflow ui                                                     runs, metrics and plots on http://127.0.0.1:5000
-  python -m src.core.store list{flag}                                 versions in {store}
-  python src/inference_pipeline/inference.py{flag} --input {space.raw}/holdout.csv --output predictions.csv""",
-        markup=False,
-        highlight=False,
-    )
+    console.print("\nwhat next", highlight=False)
+    for command, why in next_commands(config, settings, source).items():
+        console.print(f"  {command}{f'  # {why}' if why else ''}", markup=False, highlight=False)
+
+
+def next_commands(config: DatasetConfig, settings: Settings, source: str | None = None) -> dict[str, str]:
+    """Return commands that work as they stand in the environment of this run, each with what it is for."""
+    flag = "" if config.argument == settings.default_dataset else f" --dataset {shlex.quote(config.argument)}"
+    rows = shlex.quote(str(Workspace.of(config.name, settings).raw / "holdout.csv"))
+    commands = {". .venv/bin/activate": ""}
+    # A tracking server is open already, and its address may hold a password.
+    if settings.mlflow_tracking_uri is None:
+        # MLflow itself looks for the database in the working folder only.
+        where = "" if settings.workspace == Path() else f" --backend-store-uri {shlex.quote(tracking_uri(settings))}"
+        commands[f"mlflow ui{where}"] = "runs, metrics and plots on http://127.0.0.1:5000"
+    commands[f"python -m src.core.store list{flag}"] = "versions and their stages"
+    commands[f"python src/inference_pipeline/inference.py{flag} --input {rows} --output predictions.csv"] = ""
+    if config.families:
+        data = f" --input {shlex.quote(shown(source))}" if source else ""
+        commands[f"python -m src.training_pipeline.compare{flag}{data}"] = "every family beside the model"
+    return commands
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -223,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     store = open_store(args.store, settings, space.store)
     start = time.perf_counter()
     run_stages(stages_of(config, settings, store, args.data, args.trials), config, space.stages, force=args.force)
-    print_summary(config, settings, store)
+    print_summary(config, settings, args.data)
     logger.info("everything done in %.0f s", time.perf_counter() - start)
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from src.core import cli, lineage
 from src.core.bundle import Manifest
+from src.core.config import load_config
 from src.core.errors import ConfigError
 from src.core.stages import Story
 from src.core.store import Store, open_store, typed_version
@@ -24,10 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """List, show, promote or roll back the versions of a model store, or print one's lineage."""
     args = _arguments(argv)
     settings = cli.read_settings()
-    dataset = args.dataset or settings.default_dataset
+    # A store may hold data sets that have no YAML here, so a name is taken as it is.
+    named = args.dataset or settings.default_dataset
+    dataset = load_config(named).name if named.endswith((".yaml", ".yml")) else named
     store = open_store(args.store, settings, Workspace.of(dataset, settings).store)
     if args.command == "list":
-        _list(store, [args.dataset] if args.dataset else store.datasets(), as_json=args.json)
+        _list(store, [dataset] if args.dataset else store.datasets(), as_json=args.json)
         return
     version = typed_version(store, dataset, args.version)
     if args.command == "show":

@@ -1,6 +1,7 @@
 """All stages in order: what has not changed is skipped, what fails is named, what was done stays done."""
 
 import logging
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from src import pipeline
 from src.core.cli import run_command
-from src.core.config import DatasetConfig, Settings
+from src.core.config import CONFIGS, DatasetConfig, Settings, load_config
 from src.core.errors import GateError
 from src.core.store import open_store
 from src.core.workspace import Workspace
@@ -119,8 +120,41 @@ def test_a_users_mistake_is_one_line_and_code_2(
 def test_the_closing_table_sets_scores_beside_baselines(
     published: Published, config: DatasetConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pipeline.print_summary(config, published.settings, published.store)
+    pipeline.print_summary(config, published.settings)
     out = capsys.readouterr().out
     for word in ("median of train", "linear model", "last known", "MdAPE", "80 %", "95 %", "what next", "mlflow ui"):
         assert word in out
     assert max(map(len, out.split("what next")[0].splitlines())) <= 80 + len(str(published.space.root)) + 40
+
+
+def test_the_commands_that_come_next_name_the_data_set_as_it_was_given(config: DatasetConfig, tmp_path: Path) -> None:
+    here, there = Settings(), Settings(workspace=tmp_path / "my work")
+    assert list(pipeline.next_commands(config, here)) == [
+        ". .venv/bin/activate",
+        "mlflow ui",
+        "python -m src.core.store list",
+        "python src/inference_pipeline/inference.py --input data/raw/holdout.csv --output predictions.csv",
+    ]
+    assert list(pipeline.next_commands(load_config("iris"), here))[2:] == [
+        "python -m src.core.store list --dataset iris",
+        "python src/inference_pipeline/inference.py --dataset iris --input data/iris/raw/holdout.csv"
+        " --output predictions.csv",
+        "python -m src.training_pipeline.compare --dataset iris",
+    ]
+    path = shutil.copy(CONFIGS / "iris.yaml", tmp_path / "my iris.yaml")
+    told = list(pipeline.next_commands(load_config(str(path)), there, "https://example.org/iris.csv?key=secret"))
+    assert shlex.split(told[1]) == ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{tmp_path}/my work/mlflow.db"]
+    assert shlex.split(told[2])[-2:] == ["--dataset", str(path)]
+    assert shlex.split(told[3])[4:6] == ["--input", f"{tmp_path}/my work/data/iris/raw/holdout.csv"]
+    assert shlex.split(told[4])[-2:] == ["--input", "https://example.org/iris.csv"]
+    server = Settings(workspace=tmp_path, mlflow_tracking_uri="https://ann:secret@mlflow.example.org")
+    assert "mlflow" not in " ".join(pipeline.next_commands(config, server))
+
+
+def test_a_changed_lookup_table_is_a_changed_input(tmp_path: Path) -> None:
+    for name in ("housets.yaml", "metros.csv"):
+        shutil.copy(CONFIGS / name, tmp_path)
+    mine = load_config(str(tmp_path / "housets.yaml"))
+    reads = {stage.name for stage in stages(mine, Workspace(tmp_path, "housets")) if mine.lookup_file in stage.inputs}
+    assert mine.lookup_file == tmp_path / "metros.csv"
+    assert reads == {"preprocess", "features"}

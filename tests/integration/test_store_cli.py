@@ -133,3 +133,12 @@ def test_the_command_on_a_bucket(
     assert _run("promote", V1, "--why", "first", "--store", place.uri) == 0
     assert _run("list", "--json", "--store", place.uri) == 0
     assert f'"current": "{V1}"' in capsys.readouterr().out
+
+
+def test_a_data_set_may_be_named_by_its_yaml(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("list", "--dataset", str(PROJECT / "configs" / "india_rent.yaml"), "--store", str(store)) == 0
+    listed = capsys.readouterr().out
+    assert V1 in listed
+    assert "housets" not in listed
+    assert _run("list", "--dataset", "nowhere.yaml", "--store", str(store)) == 2
+    assert "nowhere.yaml does not exist" in capsys.readouterr().err
