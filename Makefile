@@ -1,9 +1,13 @@
 # The targets that a person or CI calls. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-DATASET ?= housets
+# Which data set `run` takes: a name of configs/, or a YAML's path. Empty: housets, simulated where its file is absent.
+DATASET ?=
 # OpenMP threads that wait should sleep: spinning ones starve each other on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
+# What the stages leave in data/ and, of a data set other than housets, in data/<name>/, where its raw file may be too.
+MADE := raw processed features model downloads .stages
+DATASETS := $(basename $(notdir $(wildcard configs/*.yaml)))
 # uv is installed beside the project when the machine has none, so that nothing outside this folder changes.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
@@ -21,8 +25,8 @@ help: ## list the targets
 install: $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## install uv if missing and the locked environment
 	$(UV) sync --frozen
 
-run: install ## from raw file (or a simulated market) to a published model and monthly predictions
-	$(RUN) python -m src.pipeline --dataset $(DATASET)
+run: install ## from raw rows (or a simulated market) to a model and predictions; DATASET=iris: another data set
+	$(RUN) python -m src.pipeline $(if $(DATASET),--dataset '$(DATASET)')
 
 test: install lint types contracts ## everything that CI runs
 	$(RUN) python -m pytest --cov --cov-report=term
@@ -51,4 +55,4 @@ mlflow: install ## open the experiment tracker on http://127.0.0.1:5000
 	$(RUN) mlflow ui
 
 clean: ## remove what the commands made; models, predictions and the tracker's database stay
-	rm -rf data/raw data/processed data/features data/model data/downloads data/.stages reports build *.egg-info
+	rm -rf $(addprefix data/,$(MADE)) $(foreach name,$(DATASETS),$(addprefix data/$(name)/,$(MADE))) reports build *.egg-info
