@@ -33,8 +33,8 @@ def threads_for(rows: int, wanted: int | None) -> int:
     """Choose the threads of a fit: the setting's, else one for few rows, else all cores (written 0).
 
     Measured on 2 cores, 44 features, 100 rounds: 1,250 rows take 0.3 s on one thread and 0.7 s on two that others also
-    use; 10,000 take 0.45 s and 0.26 s, but 14,000 in 439 rounds of three trees took 6 s and 13 s where the second core was
-    not free. So few rows stay on one: what it loses at best is less than what two lose at worst.
+    use; 10,000 take 0.45 s and 0.26 s, but 14,000 in 439 rounds of three trees took 6 s and 13 s where the second core
+    was not free. So few rows stay on one: what it loses at best is less than what two lose at worst.
     """
     return wanted or (1 if rows < ROWS_WORTH_THREADS else 0)
 
