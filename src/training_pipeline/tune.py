@@ -5,7 +5,9 @@ The first trial is the config's own parameters, and they stay unless the best is
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +65,17 @@ def judge_with(data: Matrix, config: DatasetConfig, folds: list[Fold]) -> Judge:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search works on: the study, the judge and its number of folds, and the parameters it varies around."""
+    """What a search works on: the study, the judge and its number of folds, and the parameters it varies around.
+
+    `at_once` folds are judged side by side: one fit of few rows keeps a single core busy.
+    """
 
     config: DatasetConfig
     study: optuna.Study
     judge: Judge
     folds: int
     base: Params
+    at_once: int = 1
 
 
 def search(job: Search, trials: int, nested: Nested) -> None:
@@ -101,17 +107,26 @@ def _judge_trial(job: Search, trial: Trial, record: tracking.Run) -> None:
     record.log_params(trial.params)
     judged: list[Judged] = []
     pruned = False
-    while len(judged) < job.folds and not pruned:
-        judged.append(job.judge({**job.base, **trial.params}, len(judged)))
+    for one in _judged(job, {**job.base, **trial.params}):
+        judged.append(one)
         value = float(np.mean([one.value for one in judged]))
         trial.report(value, len(judged) - 1)
         pruned = not is_default and len(judged) < job.folds and trial.should_prune()
+        if pruned:
+            break
     trial.set_user_attr("folds", [one.value for one in judged])
     trial.set_user_attr("rounds", [one.rounds for one in judged])
     record.log_metrics({f"fold_{number}_{metric}": one.value for number, one in enumerate(judged, 1)})
     record.log_metrics({"rounds": float(np.mean([one.rounds for one in judged]))} | ({} if pruned else {metric: value}))
     record.set_tags({"state": "pruned" if pruned else "complete", searches.DEFAULT: is_default})
     job.study.tell(trial, None if pruned else value, TrialState.PRUNED if pruned else None)
+
+
+def _judged(job: Search, params: Params) -> Iterator[Judged]:
+    """Judge the folds in order; a group of `at_once` begins when the one before it has been asked for whole."""
+    with ThreadPoolExecutor(job.at_once) as pool:
+        for start in range(0, job.folds, job.at_once):
+            yield from pool.map(lambda fold: job.judge(params, fold), range(job.folds)[start : start + job.at_once])
 
 
 def _so_far(study: optuna.Study, config: DatasetConfig) -> str:
@@ -181,7 +196,8 @@ def draw(study: optuna.Study, folder: Path, metric: str) -> list[Path]:
 def prepare(data: Matrix, config: DatasetConfig, settings: Settings, study_file: Path) -> Search:
     """Check the data and the space, cut the folds, and open the study that belongs to them."""
     family = family_of(config)
-    base = family.params_of(config, {}, family.threads_for(len(data.y), settings.threads))
+    threads = family.threads_for(len(data.y), settings.threads)
+    base = family.params_of(config, {}, threads)
     family.check_params(base, config)
     searches.distributions(config)
     check_rows(Rows(data.X, data.y), config)
@@ -192,7 +208,8 @@ def prepare(data: Matrix, config: DatasetConfig, settings: Settings, study_file:
     family.check_params({**base, **searches.own_values(config, base)}, config)
     name = searches.study_name(config, data, parts, folds, base)
     study = searches.open_study(study_file, name, config.model.seed)
-    return Search(config, study, judge_with(data, config, folds), len(folds), base)
+    cores = settings.threads or os.cpu_count() or 1
+    return Search(config, study, judge_with(data, config, folds), len(folds), base, max(1, cores // (threads or cores)))
 
 
 def run(

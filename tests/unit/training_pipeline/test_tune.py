@@ -118,6 +118,30 @@ def test_a_hopeless_candidate_is_pruned_and_the_default_never(tmp_path: Path) ->
     assert min(trial.params["learning_rate"] for trial in pruned) > opened.best_value
 
 
+def test_folds_judged_side_by_side_find_what_folds_in_turn_find(tmp_path: Path) -> None:
+    config, found = tiny_config(), []
+    for at_once in (1, 2):
+        opened = study.open_study(tmp_path / f"{at_once}.db", "s", 0)
+        months = month_numbers(tiny_matrix().meta["date"])
+        judge = tune.judge_with(tiny_matrix(), config, rolling_origins(months, 3, 4))
+        tune.search(
+            tune.Search(config, opened, judge, 3, xgb.params_of(config, {}, 1), at_once),
+            6,
+            lambda name: nullcontext(Run(None, "", None)),
+        )
+        found.append([(trial.state, trial.params, trial.value, trial.user_attrs) for trial in opened.trials])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("threads", "cores", "at_once"), [(None, 4, 4), (1, 4, 1), (2, 4, 1), (None, 1, 1)])
+def test_as_many_folds_are_judged_at_once_as_cores_are_free(
+    threads: int | None, cores: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune.os, "cpu_count", lambda: cores)
+    job = tune.prepare(tiny_matrix(), tiny_config(), Settings(threads=threads), tmp_path / "study.db")
+    assert job.at_once == at_once
+
+
 def test_a_short_history_gives_fewer_folds_and_says_so(
     tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
