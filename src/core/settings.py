@@ -26,6 +26,32 @@ class Settings(BaseSettings):
     bundle_public_key: str | None = Field(None, description="Ed25519 public key in hex; bundles must then be signed")
     bundle_private_key: str | None = Field(None, description="Ed25519 private key in hex; publishing then signs")
     threads: int | None = Field(None, ge=1, description="threads of training and bulk scoring; all cores if unset")
+    predictions_store: str | None = Field(
+        None,
+        description="folder or s3://bucket/prefix of the batch's output (unset: beside an S3 model store, else "
+        "predictions/)",
+    )
+    api_keys: SecretStr | None = Field(
+        None, description="NAME:SCOPE:SHA256 of each API key, separated by spaces; `python -m src.api.keys` makes them"
+    )
+    allow_anonymous: bool = Field(False, description="serve without keys on other addresses than loopback as well")
+    cache: Path | None = Field(
+        None, description="writable folder of downloads and large uploads; the system's if unset"
+    )
+    sync_seconds: float = Field(10, gt=0, description="seconds between two looks at the store's pointers")
+    rate_limit: float = Field(100, ge=0, description="requests a second of each API key or address; 0: no limit")
+    rate_burst: int = Field(200, ge=1, description="requests that may come at once before the limit holds")
+    max_body_mb: float = Field(10, gt=0, description="largest JSON body, MB")
+    max_rows: int = Field(10_000, ge=1, description="most rows in a JSON body")
+    max_bulk_mb: float = Field(2_000, gt=0, description="largest body of bulk scoring, MB")
+    max_in_flight: int = Field(
+        200, ge=1, description="requests that are worked on or wait; more are told to come again"
+    )
+    request_seconds: float = Field(30, gt=0, description="time limit of a request, its body's arrival included")
+    drain_seconds: float = Field(5, ge=0, description="after SIGTERM: seconds in which new requests are still answered")
+    cors_origins: str = Field(
+        "", description="origins whose pages may call the API, separated by spaces; none if unset"
+    )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
         "INFO", description="how much is logged"
     )

@@ -1,0 +1,1 @@
+"""The service: prices over HTTP, from the current versions of a model store."""

@@ -1,0 +1,1 @@
+"""One noun a file: what is asked of the service, and how it answers."""
