@@ -31,7 +31,8 @@ class Column(Section):
     min: float | None = Field(None, description="smallest believable value; of the target, no estimate is below it")
     max: float | None = None
     unit: str | None = None
-    required: bool = Field(False, description="a request without a value is refused")
+    required: bool = Field(False, description="a row without a value cannot be priced")
+    nullable: bool = Field(False, description="the raw data leave it empty in places, so a request may say null")
 
 
 def short_column(value: Any) -> Any:

@@ -1,0 +1,101 @@
+"""`create_app`: the whole service, composed of its parts."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from src.api.drain import Drain
+from src.api.front import App, Front, Receive, Scope, Send
+from src.api.problems import MEDIA_TYPE, Problem, of_error
+from src.api.routes import admin, datasets, health
+from src.api.routes.predict import Predict
+from src.api.service import Service
+from src.core.config import Settings
+from src.core.errors import HousecastError
+from src.core.store import Store, open_store
+
+logger = logging.getLogger(__name__)
+
+PREDICT, DATASETS = "/predict", "/datasets/"
+
+
+def create_app(settings: Settings, store: Store | None = None) -> Front:
+    """Compose the service; nothing runs before its lifespan starts.
+
+    Raises:
+        ConfigError: the store or the keys in the settings are wrong.
+    """
+    service = Service(settings, store or open_store(None, settings, settings.workspace / "models"))
+    api = FastAPI(title="housecast", lifespan=_lifespan, redirect_slashes=False, redoc_url=None)
+    api.state.service = service
+    for module in (health, datasets, admin):
+        api.include_router(module.router)
+    for kind in (Problem, HTTPException, RequestValidationError, HousecastError, Exception):
+        api.add_exception_handler(kind, _problem)
+    inner: App = _routed(Predict(service.models, service.work), api)
+    if settings.cors_origins:
+        inner = CORSMiddleware(
+            inner, allow_origins=settings.cors_origins.split(), allow_methods=["GET", "POST"], allow_headers=["*"]
+        )
+    front = Front(inner, settings, service.telemetry)
+    api.state.front = front
+    return front
+
+
+def _routed(predict: Predict, api: App) -> App:
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == PREDICT:
+            await predict(scope, receive, send, None)
+        elif path.endswith(PREDICT) and path.startswith(DATASETS):
+            await predict(scope, receive, send, path[len(DATASETS) : -len(PREDICT)])
+        else:
+            await api(scope, receive, send)
+
+    return route
+
+
+@asynccontextmanager
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+    service: Service = api.state.service
+    front: Front = api.state.front
+    service.models.start()
+    clock = asyncio.create_task(front.keep_time())
+    drain = Drain(front, service.settings.drain_seconds)
+    drain.install()
+    try:
+        yield
+    finally:
+        drain.remove()
+        clock.cancel()
+        with suppress(asyncio.CancelledError):
+            await clock
+        service.models.stop()
+        service.work.close()
+        service.telemetry.flush()
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    if isinstance(error, Problem):
+        problem = error
+    elif isinstance(error, RequestValidationError):
+        listed = [{"field": ".".join(map(str, one["loc"])), "detail": one["msg"]} for one in error.errors()]
+        problem = Problem(422, "request", "The request does not fit the endpoint.", errors=listed)
+    elif isinstance(error, HTTPException):
+        problem = Problem(error.status_code, "http", str(error.detail), headers=error.headers)
+    elif isinstance(error, HousecastError):
+        problem = of_error(error)
+        if problem.status >= 500:
+            logger.warning("request %s: %s", request.scope["call"].id, error)
+    else:
+        problem = Problem(500, "internal", "The request failed; the log says why.")
+    return Response(
+        problem.body(request.scope["call"].id), problem.status, problem.headers, media_type=MEDIA_TYPE.decode()
+    )

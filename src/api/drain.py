@@ -1,0 +1,93 @@
+"""A stop that fails nobody: unready first, connections closed one by one as they are answered, then the end."""
+
+import asyncio
+import ctypes
+import logging
+import signal
+import socket
+import struct
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from src.api.front import Front
+
+logger = logging.getLogger(__name__)
+
+# From the last connection that is let in to the end of listening.
+LAST_CALL_SECONDS = 0.3
+SO_ATTACH_FILTER = 26
+RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # classic BPF: ret #0, which drops a packet
+
+
+class Drain:
+    """Stands between SIGTERM and uvicorn.
+
+    uvicorn alone closes idle connections and the listening socket at once; whoever was just sending a request on one of
+    them gets a reset. So: first `/health/ready` says no and every answer carries `Connection: close`, for as long as a
+    load balancer needs to see it; then no new connection is let in, those that wait are answered; then uvicorn stops.
+    """
+
+    def __init__(self, front: "Front", seconds: float) -> None:
+        self._front = front
+        self._seconds = seconds
+        self._before: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def install(self) -> None:
+        """Take SIGTERM over from the server; in another thread than the main one there are no signals to take."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._loop = asyncio.get_running_loop()
+        self._before = signal.signal(signal.SIGTERM, self._on_signal)
+
+    def remove(self) -> None:
+        """Give SIGTERM back."""
+        if self._before is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._front.draining:  # the second one means: now
+            self._end()
+            return
+        self._front.draining = True
+        logger.info("SIGTERM: not ready any more; new requests are answered for another %g s", self._seconds)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._seconds, self._last_call)
+
+    def _last_call(self) -> None:
+        for listener in self._listeners():
+            _let_nobody_in(listener)
+        assert self._loop is not None
+        self._loop.call_later(LAST_CALL_SECONDS, self._end)
+
+    def _listeners(self) -> list[Any]:
+        server = getattr(self._before, "__self__", None)
+        return [one for made in getattr(server, "servers", ()) for one in made.sockets]
+
+    def _end(self) -> None:
+        # uvicorn would raise the signal again once it has stopped, and the exit code would say that it was killed.
+        server = getattr(self._before, "__self__", None)
+        if isinstance(server, uvicorn.Server):
+            server.should_exit = True
+        elif callable(self._before):
+            self._before(signal.SIGTERM, None)
+
+
+def _let_nobody_in(listener: Any) -> None:
+    """Have the kernel drop what is sent to a listening socket, so that nothing waits in its queue when it is closed.
+
+    A connection that the kernel has accepted and the server has not is reset by the close.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    program = ctypes.create_string_buffer(RETURN_NOTHING)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(program)))
+    except OSError as error:
+        logger.warning("connections may be reset at the end: %s", error.strerror)

@@ -1,0 +1,102 @@
+"""The API as a process: `python -m src.api.main` serves safely by default; `uvicorn src.api.main:app` works as well."""
+
+import argparse
+import ipaddress
+import logging
+import resource
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from src.api.app import create_app
+from src.api.protocol import GuardedProtocol
+from src.api.telemetry import JsonLines
+from src.core.cli import EXIT_CODES, HelpFormatter, read_settings, run_command
+from src.core.config import Settings
+from src.core.errors import ConfigError, HousecastError
+
+# Above the 60 s of a load balancer, which must be the first to close a connection that nobody uses.
+KEEP_ALIVE_SECONDS = 75
+GRACE_SECONDS = 15
+
+
+def __getattr__(name: str) -> Any:
+    """Make `app` when a server asks for it, and not for whoever imports this module."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return create_app(read_settings())
+    except HousecastError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(error.exit_code) from error
+
+
+def check_binding(host: str, settings: Settings) -> None:
+    """Refuse to listen beyond this machine without API keys, unless that was asked for (ConfigError)."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback and not settings.api_keys and not settings.allow_anonymous:
+        raise ConfigError(
+            f"--host {host}: whoever reaches this machine could ask, as there are no API keys. Set API_KEYS (make one"
+            " with `python -m src.api.keys NAME`), or ALLOW_ANONYMOUS=true if that is meant"
+        )
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    check_binding(host, settings)
+    _allow_many_connections()
+    _log_lines(settings.log_level)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=host,
+        port=port,
+        http=partial(GuardedProtocol, most_tasks=2 * settings.max_in_flight),  # type: ignore[arg-type]
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run()
+
+
+def _allow_many_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _log_lines(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name in ("src", "__main__", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the server from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m src.api.main",
+        description=__doc__.splitlines()[0],
+        epilog=EXIT_CODES,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on")
+    args = parser.parse_args(argv)
+    serve(read_settings(), args.host, args.port)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

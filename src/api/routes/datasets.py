@@ -1,0 +1,115 @@
+"""GET /datasets and /datasets/{name}: what each data set takes, what serves it, and how good that is."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from src.api.served import Served
+from src.api.service import Service, service_of
+from src.core import lineage
+from src.core.errors import HousecastError
+
+router = APIRouter(prefix="/datasets", tags=["data sets"])
+Here = Annotated[Service, Depends(service_of)]
+
+
+class Summary(BaseModel):
+    """One data set in a line."""
+
+    name: str
+    title: str
+    task: str
+    target: str
+    unit: str
+    version: str
+    loaded_at: datetime
+
+
+class Listed(BaseModel):
+    """The data sets that are served."""
+
+    default: str
+    datasets: list[Summary]
+
+
+class Version(BaseModel):
+    """A version in the store."""
+
+    version: str
+    stage: str
+
+
+class Detail(Summary):
+    """A data set with its row, its model and what is known of both."""
+
+    columns: dict[str, Any]
+    row_schema: dict[str, Any]
+    example: dict[str, Any]
+    keys: list[str]
+    place: str | None
+    region: str | None
+    date: str | None
+    levels: list[float]
+    metrics: dict[str, Any]
+    lineage: dict[str, Any] | None
+    versions: list[Version] | None
+
+
+@router.get("")
+def listed(here: Here) -> Listed:
+    """List the data sets that are served."""
+    found = [_summary(served) for _, served in sorted(here.models.served.items())]
+    return Listed(default=here.settings.default_dataset, datasets=[Summary.model_validate(one) for one in found])
+
+
+@router.get("/{name}")
+def detail(name: str, here: Here) -> Detail:
+    """Describe a data set: schema, model, metrics, coverage, lineage, versions.
+
+    Lineage and versions are the store's; they are null while it does not answer.
+    """
+    served = here.models.get(name)
+    config = served.config
+    content = {
+        **_summary(served),
+        "columns": {one: column.model_dump(exclude_defaults=True) for one, column in config.columns.items()},
+        "row_schema": served.contract.schema(),
+        "example": served.example,
+        "keys": config.keys,
+        "place": config.place,
+        "region": config.region,
+        "date": config.date,
+        "levels": config.levels,
+        "metrics": json.loads((served.folder / "metrics.json").read_text(encoding="utf-8")),
+        "lineage": _of_store(lambda: lineage.of(here.store, name, served.version)),
+        "versions": _of_store(lambda: _versions(here, name)),
+    }
+    return Detail.model_validate(content)
+
+
+def _summary(served: Served) -> dict[str, Any]:
+    config = served.config
+    return {
+        "name": config.name,
+        "title": config.title,
+        "task": config.task,
+        "target": config.target.column,
+        "unit": config.target.unit,
+        "version": served.version,
+        "loaded_at": served.loaded_at,
+    }
+
+
+def _versions(here: Service, name: str) -> list[dict[str, str]]:
+    story = here.store.story(name)
+    return [{"version": one, "stage": story.stage(one)} for one in reversed(here.store.versions(name))]
+
+
+def _of_store(read: Any) -> Any:
+    try:
+        return read()
+    except HousecastError:
+        return None

@@ -1,0 +1,30 @@
+"""What the routes share."""
+
+import os
+
+from fastapi import Request
+
+from src.api.served import Models
+from src.api.telemetry import Telemetry
+from src.api.work import Work
+from src.core.config import Settings
+from src.core.store import Store
+
+PRICE_THREADS = 2
+
+
+class Service:
+    """The parts of one running service."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.models = Models(store, settings)
+        self.telemetry = Telemetry()
+        self.work = Work(min(PRICE_THREADS, os.cpu_count() or 1), settings.max_in_flight)
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that a request came to."""
+    found: Service = request.app.state.service
+    return found

@@ -1,0 +1,109 @@
+"""The API for tests: in this process, or as a process of its own on a real socket."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2 as httpx
+from starlette.testclient import TestClient
+
+from src.api.app import create_app
+from src.api.keys import new_key
+from src.core.config import PROJECT, Settings
+from src.core.store import Store
+
+READ_KEY, _READ_ENTRY = new_key("tests", "read")
+ADMIN_KEY, _ADMIN_ENTRY = new_key("tests-admin", "admin")
+KEYS = f"{_READ_ENTRY} {_ADMIN_ENTRY}"
+READ, ADMIN = ({"Authorization": f"Bearer {key}"} for key in (READ_KEY, ADMIN_KEY))
+READY_SECONDS = 60
+
+
+@contextmanager
+def client_of(settings: Settings, store: Store | None = None, address: str = "127.0.0.1") -> Iterator[TestClient]:
+    """Start the service in this process and wait until the default data set serves."""
+    app = create_app(settings, store)
+    # Whatever the application raises must have become an answer.
+    with TestClient(app, raise_server_exceptions=False, client=(address, 50_000)) as client:
+        deadline = time.monotonic() + READY_SECONDS
+        while client.get("/health/ready").status_code != 200:
+            if time.monotonic() > deadline:
+                raise TimeoutError(client.get("/health").text)
+            time.sleep(0.02)
+        yield client
+
+
+@dataclass
+class Server:
+    """A server process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        return httpx.get(self.url + path, **options)  # type: ignore[arg-type]
+
+    def stop(self) -> int:
+        """Ask it to stop and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(
+    folder: Path, *, wait: bool = True, command: tuple[str, ...] = ("-m", "src.api.main"), **environment: str
+) -> Iterator[Server]:
+    """Run a server with `environment` on a free port; its log is in `folder`."""
+    port, log = free_port(), folder / "server.log"
+    told = {**os.environ, "DRAIN_SECONDS": "0", "SYNC_SECONDS": "0.2", **environment}
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, *command, "--port", str(port)], cwd=PROJECT, env=told, stderr=stream, text=True
+        )
+    server = Server(process, port, log)
+    try:
+        until(lambda: answers(server, "/health/ready" if wait else "/health/live"), f"{log.read_text()}")
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(30)
+
+
+def answers(server: Server, path: str) -> bool:
+    """Tell whether the server answers 200."""
+    if server.process.poll() is not None:
+        raise RuntimeError(f"the server ended: {server.log.read_text()}")
+    try:
+        return server.get(path, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(holds: object, what: str, seconds: float = READY_SECONDS) -> None:
+    """Wait until a function says yes."""
+    assert callable(holds)
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.02)
