@@ -10,20 +10,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
+import polars as pl
 from starlette.testclient import TestClient
 
+from benchmarks.pricing import make_bundle
 from src.api.app import create_app
 from src.api.keys import new_key
 from src.core.config import PROJECT, Settings
-from src.core.store import Store
+from src.core.store import FolderStore, Store
+from src.inference_pipeline.predictor import Predictor
 
 READ_KEY, _READ_ENTRY = new_key("tests", "read")
 ADMIN_KEY, _ADMIN_ENTRY = new_key("tests-admin", "admin")
 KEYS = f"{_READ_ENTRY} {_ADMIN_ENTRY}"
 READ, ADMIN = ({"Authorization": f"Bearer {key}"} for key in (READ_KEY, ADMIN_KEY))
 READY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Small:
+    """A store with two versions of a small model of HouseTS, the first current; copy it to change it."""
+
+    store: FolderStore
+    versions: tuple[str, str]
+    predictor: Predictor  # of the current version
+    other: Predictor
+    rows: list[dict[str, Any]]  # raw, as the file writes them
+
+
+def make_small(folder: Path) -> Small:
+    """Take a small market through the stages, without the search and the report, twice."""
+    store, versions = FolderStore(folder / "models"), []
+    for zips, rounds in ((20, 30), (21, 20)):  # of different data, as a version's name holds their digest
+        place = folder / str(rounds)
+        make_bundle(place, zips, 500, rounds, 4)
+        versions.append(store.publish("housets", place / "bundle"))
+    store.promote("housets", versions[0], by="tests", why="first")
+    first, second = (Predictor.load(store.root / "housets" / version) for version in versions)
+    rows = pl.read_parquet(folder / "30" / "rows.parquet").with_columns(pl.col("zipcode").cast(pl.String)).to_dicts()
+    return Small(store, (versions[0], versions[1]), first, second, rows)
 
 
 @contextmanager

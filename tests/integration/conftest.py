@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 from src.core.config import Settings
 from tests import postgres as postgres_server
 from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws, one_at_a_time
+from tests.serving import Small, make_small
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "folder":
         return FolderPlace(tmp_path / "models")
     return BucketPlace(request.getfixturevalue("s3_settings"))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Two versions of a small model in a store; read it, never write to it."""
+    return make_small(tmp_path_factory.mktemp("small"))
