@@ -44,7 +44,7 @@ class Predict:
             raise Problem(405, "method", "Prices are asked for by POST.", headers={"Allow": "POST"})
         explain = _explain(scope["query_string"])
         _check_type(scope)
-        served = self._models.get(dataset or self._models.settings.default_dataset)
+        served = self._models.get(self._models.settings.default_dataset if dataset is None else dataset)
         call.dataset, call.version = served.dataset, served.version
         body = await read_body(receive)
         if explain or len(body) > FEW_BYTES:
