@@ -31,6 +31,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Asked by load balancers and by people who look around; they say nothing of rows.
 OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/health/live", "/health/ready"})
 OPEN_PREFIX = "/v2/health/"
+# Whoever asks these must get an answer most of all when there is much to do.
+PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
 MB = 1_000_000
 SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -126,12 +128,8 @@ class Front:
                 call.id = value.decode()
         caller = self._caller(scope, path, key)
         call.caller, call.is_admin = caller.name, caller.scope == "admin"
-        wait = self.rate.take(caller.name)
-        if wait:
-            text = f"Too many requests: {self.rate.rate:,g} a second are allowed. Come again in {wait} s."
-            raise Problem(429, "rate", text, headers={"Retry-After": str(wait)})
-        if len(self.live) >= self.settings.max_in_flight:
-            raise busy()
+        if path not in PROBES:
+            self._bound(caller)
         limit = int((self.settings.max_bulk_mb if path.endswith("/score") else self.settings.max_body_mb) * MB)
         if length is not None and length > limit:
             raise too_large(limit)
@@ -148,6 +146,14 @@ class Front:
             return message
 
         await self.app(scope, take, answer)
+
+    def _bound(self, caller: Caller) -> None:
+        wait = self.rate.take(caller.name)
+        if wait:
+            text = f"Too many requests: {self.rate.rate:,g} a second are allowed. Come again in {wait} s."
+            raise Problem(429, "rate", text, headers={"Retry-After": str(wait)})
+        if len(self.live) >= self.settings.max_in_flight:
+            raise busy()
 
     def _caller(self, scope: Scope, path: str, key: bytes | None) -> Caller:
         address = scope["client"][0] if scope.get("client") else "local"
