@@ -111,5 +111,5 @@ def _versions(here: Service, name: str) -> list[dict[str, str]]:
 def _of_store(read: Any) -> Any:
     try:
         return read()
-    except HousecastError:
+    except (HousecastError, OSError):
         return None
