@@ -1,6 +1,7 @@
 """The API for tests: in this process, or as a process of its own on a real socket."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ READ_KEY, _READ_ENTRY = new_key("tests", "read")
 ADMIN_KEY, _ADMIN_ENTRY = new_key("tests-admin", "admin")
 KEYS = f"{_READ_ENTRY} {_ADMIN_ENTRY}"
 READ, ADMIN = ({"Authorization": f"Bearer {key}"} for key in (READ_KEY, ADMIN_KEY))
-READY_SECONDS = 60
+READY_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ def make_small(folder: Path) -> Small:
     first, second = (Predictor.load(store.root / "housets" / version) for version in versions)
     rows = pl.read_parquet(folder / "30" / "rows.parquet").with_columns(pl.col("zipcode").cast(pl.String)).to_dicts()
     return Small(store, (versions[0], versions[1]), first, second, rows)
+
+
+def copied(small: Small, folder: Path) -> FolderStore:
+    """Copy the store, for a test that changes it."""
+    shutil.copytree(small.store.root, folder)
+    return FolderStore(folder)
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from src.api.drain import Drain
 from src.api.front import App, Front, Receive, Scope, Send
+from src.api.openapi import document
 from src.api.problems import MEDIA_TYPE, Problem, of_error
-from src.api.routes import admin, datasets, health
+from src.api.routes import admin, datasets, docs, health
 from src.api.routes.predict import Predict
 from src.api.service import Service
 from src.core.config import Settings
@@ -33,10 +34,19 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
         ConfigError: the store or the keys in the settings are wrong.
     """
     service = Service(settings, store or open_store(None, settings, settings.workspace / "models"))
-    api = FastAPI(title="housecast", lifespan=_lifespan, redirect_slashes=False, redoc_url=None)
+    api = FastAPI(
+        title="housecast",
+        version=health.VERSION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     api.state.service = service
-    for module in (health, datasets, admin):
+    for module in (health, docs, datasets, admin):
         api.include_router(module.router)
+    api.mount(docs.ASSETS, docs.assets())
+    api.openapi = lambda: document(api, service.models)  # type: ignore[method-assign]
     for kind in (Problem, HTTPException, RequestValidationError, HousecastError, Exception):
         api.add_exception_handler(kind, _problem)
     inner: App = _routed(Predict(service.models, service.work), api)

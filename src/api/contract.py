@@ -10,7 +10,16 @@ from datetime import date
 from itertools import islice
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    with_config,
+)
 from pydantic_core import ErrorDetails, from_json, to_json
 from typing_extensions import TypedDict
 
@@ -63,7 +72,7 @@ class RowContract:
         """Read a JSON body as rows; tells whether it was one object alone.
 
         Raises:
-            Problem: it is not JSON (400), or has too many rows (413).
+            Problem: it is not JSON (400), or has too many rows (422).
             InvalidRowsError: a field is missing, unknown, mistyped, not finite or out of range; lists the first
                 hundred problems.
         """
@@ -88,7 +97,7 @@ class RowContract:
             text = (
                 f"A body holds at most {self.most_rows:,} rows, not {len(rows):,}: send several, or a file to /score."
             )
-            return Problem(413, "too-many-rows", text)
+            return Problem(422, "too-many-rows", text)
         problems: list[tuple[int, str, str]] = []
         for number, row in enumerate(rows):
             problems += [(number, field, what) for field, what in self._faults(row)]
@@ -149,7 +158,19 @@ def _words_or_date(column: Column) -> Any:
         return date
     text = Annotated[str, Field(min_length=1 if column.required else 0, max_length=LONGEST_TEXT)]
     # A number that lost its leading zeros on the way through a spreadsheet.
-    return text | Annotated[int, Field(ge=0, lt=10**column.pad)] if column.pad else text
+    return text | _padded(column.pad) if column.pad else text
+
+
+def _padded(digits: int) -> Any:
+    limits = {"type": "integer", "minimum": 0, "exclusiveMaximum": 10**digits}
+    return Annotated[float, Field(ge=0, lt=10**digits), AfterValidator(_whole), WithJsonSchema(limits)]
+
+
+def _whole(value: float) -> str:
+    # To JSON 2351.0 is an integer, and spreadsheets write it so.
+    if not value.is_integer():
+        raise ValueError("must be text")
+    return str(int(value))
 
 
 def _about(name: str, column: Column, config: DatasetConfig, codes: list[float]) -> str:

@@ -30,7 +30,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Asked by load balancers and by people who look around; they say nothing of rows.
 OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/health/live", "/health/ready"})
-OPEN_PREFIX = "/v2/health/"
+OPEN_PREFIXES = ("/v2/health/", "/docs/")
 # Whoever asks these must get an answer most of all when there is much to do.
 PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
 MB = 1_000_000
@@ -158,12 +158,12 @@ class Front:
     def _caller(self, scope: Scope, path: str, key: bytes | None) -> Caller:
         address = scope["client"][0] if scope.get("client") else "local"
         if not self.keyring:
-            if self.settings.allow_anonymous or _is_loopback(address) or path in OPEN or path.startswith(OPEN_PREFIX):
+            if self.settings.allow_anonymous or _is_loopback(address) or path in OPEN or path.startswith(OPEN_PREFIXES):
                 return Caller(address, "read")
             text = "This server has no API keys and answers callers of its own machine only: set API_KEYS."
             raise Problem(403, "no-keys", text)
         if key is None:
-            if path in OPEN or path.startswith(OPEN_PREFIX):
+            if path in OPEN or path.startswith(OPEN_PREFIXES):
                 return Caller(address, "read")
             raise _unauthorized("An API key is needed: Authorization: Bearer KEY.")
         caller = self.keyring.caller(key)

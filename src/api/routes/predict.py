@@ -60,7 +60,7 @@ def _answer(served: Served, body: bytes, explain: bool, call: Call) -> bytes:
     rows, _ = served.contract.read(body)
     if explain and len(rows) > MOST_EXPLAINED:
         text = f"At most {MOST_EXPLAINED:,} rows are explained at once, not {len(rows):,}."
-        raise Problem(413, "too-many-rows", text)
+        raise Problem(422, "too-many-rows", text)
     said = served.predictor.predict(rows)
     call.rows = len(rows)
     content = content_of(said, rows, served)

@@ -50,7 +50,8 @@ def test_null_is_a_value_where_the_raw_data_leave_a_column_empty() -> None:
 
 
 def test_a_place_may_be_a_number_that_lost_its_zeros() -> None:
-    assert CONTRACT.read(json.dumps({**ROW, "zipcode": 2351}).encode())[0][0]["zipcode"] == 2351
+    for spelled in (2351, 2351.0, "2351"):
+        assert CONTRACT.read(json.dumps({**ROW, "zipcode": spelled}).encode())[0][0]["zipcode"] == "2351"
     for wrong in (-1, 123456, 2.5, True):
         with pytest.raises(InvalidRowsError, match="zipcode: must be text"):
             CONTRACT.read(json.dumps({**ROW, "zipcode": wrong}).encode())
