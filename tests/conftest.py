@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from src.core.config import PROJECT, DatasetConfig, Settings, load_config
@@ -11,6 +12,10 @@ from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.inference_pipeline.inference import current_predictor
 from src.inference_pipeline.predictor import Predictor
+
+# How fast the machine is today is no property of the code.
+hypothesis.settings.register_profile("housecast", deadline=None)
+hypothesis.settings.load_profile("housecast")
 
 SHARED = Path(os.environ.get("SHARED_DATA", PROJECT.parent / "shared" / "data"))
 

@@ -4,7 +4,8 @@ A tree answers with averages of what it has seen, so in a rising market it falls
 `share * ridge(log of a few features) + trees`: the trees learn what the trend leaves, on the target's scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,33 +72,39 @@ class Trend:
             float(share * z.mean() - shift.sum()),
         )
 
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.intp], Array, Array, Array, Array]:
+        rest = (np.array(values) for values in (self.low, self.high, self.weights, self.absent))
+        return np.array(self.columns, np.intp), *rest  # type: ignore[return-value]
+
     def terms(self, X: Features) -> Array:
         """Return each column's term on the model's scale, shape (n, len(columns))."""
-        terms = np.empty((len(X), len(self.columns)))
-        # Column by column: the same operations for one row as for a million, hence the same bits.
-        for j, column in enumerate(self.columns):
-            value = X[:, column].astype(np.float64)
-            known = value > 0
-            log = np.log(np.clip(np.where(known, value, 1.0), self.low[j], self.high[j]))
-            terms[:, j] = np.where(known, self.weights[j] * log, self.absent[j])
-        return terms
+        columns, low, high, weights, absent = self._arrays
+        values = X[:, columns].astype(np.float64)
+        known = values > 0
+        logs = np.log(np.minimum(np.maximum(np.where(known, values, 1.0), low), high))
+        return np.where(known, weights * logs, absent)
 
     def __call__(self, X: Features) -> Array:
         """Return the trend on the model's scale, shape (n,)."""
         total = np.full(len(X), self.intercept)
-        for term in self.terms(X).T:
-            total += term
+        if self.columns:
+            # Term by term: the same additions for one row as for a million, hence the same bits.
+            for term in self.terms(X).T:
+                total += term
         return total
 
     def contributions(self, X: Features) -> Array:
         """Return how far each feature's term is from its mean in training, on the model's scale, shape (n, f)."""
         found = np.zeros(X.shape)
-        found[:, self.columns] = self.terms(X) - np.array(self.means)
+        if self.columns:
+            found[:, self.columns] = self.terms(X) - np.array(self.means)
         return found
 
     def plain(self) -> dict[str, Any]:
         """Return builtin containers and numbers, for a bundle."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in content.items()}
 
     @classmethod
     def of_plain(cls, content: dict[str, Any]) -> "Trend":
