@@ -12,7 +12,7 @@ DATASETS := $(basename $(notdir $(wildcard configs/*.yaml)))
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help install run test lint types contracts format benchmarks benchmarks-smoke mlflow clean
+.PHONY: help install run serve test lint types contracts format benchmarks benchmarks-smoke mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ install: $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## install uv if miss
 
 run: install ## from raw rows (or a simulated market) to a model and predictions; DATASET=iris: another data set
 	$(RUN) python -m src.pipeline $(if $(DATASET),--dataset '$(DATASET)')
+
+serve: install ## the API on http://127.0.0.1:8000, with the embedded default where no model is yet
+	@[ -n "$(MODEL_STORE)$(S3_BUCKET)" ] || [ -f models/housets/current.json ] || $(RUN) python -m src.pipeline --dataset housets
+	$(RUN) python -m src.api.main
 
 test: install lint types contracts ## everything that CI runs
 	$(RUN) python -m pytest --cov --cov-report=term
