@@ -1,5 +1,6 @@
 """XGBoost's trees, with a linear trend under them, as a model that serves."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from src.inference_pipeline.trend import Trend
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 LARGEST = np.finfo(np.float32).max
+ROWS_AT_ONCE = 512
 
 
 class BoostedTrees:
@@ -52,6 +54,34 @@ class BoostedTrees:
             return softmax(margin)
         return margin + self.trend(X)
 
+    def margin(self, X: Floats) -> Array:
+        """Return the sum of trend and trees before any softmax, shape (n, k); k is 1 unless the answers are classes."""
+        margin = self._margin(X, 1).astype(np.float64)
+        return margin if margin.ndim == 2 else (margin + self.trend(X))[:, None]
+
+    def leaves(self, X: Floats) -> NDArray[np.unsignedinteger]:
+        """Return the number of the leaf that each row ends in, for each tree: shape (n, trees), as narrow as can be."""
+        parts = []
+        for start in range(0, len(X), ROWS_AT_ONCE):  # XGBoost says each number in four bytes
+            rows = X[start : start + ROWS_AT_ONCE]
+            found = self.booster.predict(_matrix(rows), pred_leaf=True, validate_features=False)
+            parts.append(found.reshape(len(rows), -1).astype(np.min_scalar_type(int(found.max(initial=0)))))
+        return np.concatenate(parts)
+
+    def tree_outputs(self) -> tuple[list[Array], list[int]]:
+        """Return each tree's values by node number, and the column of the margin that it adds to.
+
+        Raises:
+            BundleError: the booster is not of trees whose leaves add up as they are.
+        """
+        booster = json.loads(self.booster.save_raw("json"))["learner"]["gradient_booster"]
+        if booster["name"] != "gbtree":
+            raise BundleError(f"a {booster['name']!r} booster has no leaves that only add up")
+        trees = booster["model"]["trees"]
+        if any(int(tree["tree_param"]["size_leaf_vector"]) > 1 for tree in trees):
+            raise BundleError("the leaves hold vectors (multi_strategy='multi_output_tree')")
+        return [np.array(tree["split_conditions"], dtype=np.float64) for tree in trees], booster["model"]["tree_info"]
+
     def contributions(self, X: Floats, output: NDArray[np.intp] | None = None) -> Array:
         """Return exact SHAP values (TreeSHAP, Lundberg et al. 2020), shape (n, f); of classes turned into probability.
 
@@ -63,9 +93,9 @@ class BoostedTrees:
             raise DataError(f"the model takes {self.booster.num_features()} features, not {features}")
         if n == 0:  # XGBoost forgets the number of columns
             return np.empty((0, features))
-        # XGBoost explains no infinite value, and the largest finite one takes the same way through the trees.
-        matrix = xgb.DMatrix(np.clip(X, -LARGEST, LARGEST), missing=np.nan, nthread=1)
-        shap = np.asarray(self.booster.predict(matrix, pred_contribs=True, validate_features=False), dtype=np.float64)
+        shap = np.asarray(
+            self.booster.predict(_matrix(X), pred_contribs=True, validate_features=False), dtype=np.float64
+        )
         if shap.ndim == 3:
             if output is None:
                 raise DataError(f"the model has {shap.shape[1]} classes: say which one to explain")
@@ -77,3 +107,8 @@ class BoostedTrees:
 
     def plain(self) -> dict[str, Any]:
         return {"trend": self.trend.plain()}
+
+
+def _matrix(X: Floats) -> xgb.DMatrix:
+    # A matrix takes no infinite value, and the largest finite one takes the same way through the trees.
+    return xgb.DMatrix(np.clip(X, -LARGEST, LARGEST), missing=np.nan, nthread=1)
