@@ -22,6 +22,7 @@ from src.feature_pipeline.preprocess import clean
 from src.feature_pipeline.rows import Row, RowEncoder
 from src.feature_pipeline.transforms import Tables, require_columns
 from src.inference_pipeline.boosted import BoostedTrees
+from src.inference_pipeline.comparables import Comparable, Comparables
 from src.inference_pipeline.contributions import to_target_unit
 from src.inference_pipeline.models import Model, load_model
 
@@ -122,6 +123,7 @@ class Predictor:
         intervals: Mapping[float, tuple[float, float]],
         version: str,
         probe: Sequence[Row] = (),
+        reference: bytes | None = None,
     ) -> None:
         """Put a model together.
 
@@ -132,6 +134,7 @@ class Predictor:
             intervals: nominal level -> offsets of the lower and upper bound on the model's scale.
             version: the model version's name.
             probe: raw rows on which the fast evaluator must agree with XGBoost; without, random features are used.
+            reference: the bundle's `reference.parquet`, for comparables.
         """
         self.config = config
         self.version = version
@@ -141,6 +144,7 @@ class Predictor:
         self._rows = RowEncoder(config, tables)
         self._model = model.compiled(self._probe(probe)) if isinstance(model, BoostedTrees) else model
         self.evaluator = self._model.evaluator
+        self._comparables = Comparables(reference, config, tables, self._model) if reference else None
 
     def _probe(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         if rows:
@@ -161,7 +165,9 @@ class Predictor:
         intervals = {float(level): (low, high) for level, (low, high) in encoders["intervals"].items()}
         golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
         model = load_model(folder, config, encoders)
-        made = cls(config, encoders["tables"], model, intervals, manifest.version, golden["rows"])
+        # Read now, as the folder may be gone when somebody asks; parsed and prepared then.
+        reference = (folder / "reference.parquet").read_bytes()
+        made = cls(config, encoders["tables"], model, intervals, manifest.version, golden["rows"], reference)
         made.check_golden(golden)
         return made
 
@@ -220,6 +226,19 @@ class Predictor:
         least = scale.least_estimate(self.config)
         base, amounts = to_target_unit(self._model.contributions(X), estimate, transform, least)
         return Explanation(self.features, base, amounts, self.config.target.unit)
+
+    def comparables(self, row: Row, limit: int = 5) -> list[Comparable]:
+        """Return the known rows that are most like a raw row, best first (see `similarity`).
+
+        The first question prepares them, which takes seconds for thousands of trees.
+
+        Raises:
+            InvalidRowsError: as `predict`.
+            DataError: the model was not loaded from a bundle, and knows no rows.
+        """
+        if self._comparables is None:
+            raise DataError("this model knows no rows to compare with: load it from a bundle")
+        return self._comparables.of(self.encode([row])[0], limit)
 
     def encode(self, rows: Rows) -> tuple[NDArray[np.float32], list[str]]:
         """Return the features, float32 of shape (n, f), and each row's flags; raises as `predict`."""
