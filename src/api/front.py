@@ -101,11 +101,11 @@ class Front:
         try:
             await self._admitted(scope, call, receive, answer)
         except Exception as error:  # noqa: BLE001  (whatever it was, the caller gets an answer)
-            await self._refuse(call, error, answer)
+            await self._refuse(scope, error, answer)
         except asyncio.CancelledError:
             if not call.overdue:
                 raise
-            await self._refuse(call, _late(self.settings.request_seconds), answer)
+            await self._refuse(scope, _late(self.settings.request_seconds), answer)
         finally:
             self.live.discard(call)
             call.task = None
@@ -181,7 +181,8 @@ class Front:
             made.append(_CLOSE)
         return made
 
-    async def _refuse(self, call: Call, error: Exception, answer: Send) -> None:
+    async def _refuse(self, scope: Scope, error: Exception, answer: Send) -> None:
+        call: Call = scope["call"]
         if isinstance(error, Problem):
             problem = error
         elif isinstance(error, HousecastError):
@@ -193,7 +194,7 @@ class Front:
             problem = Problem(500, "internal", "The request failed; the log says why.")
         if call.status:  # the answer has begun: it can only be cut off, so that nobody takes it for whole
             raise error
-        await problem.send(call.id, answer)
+        await problem.at(scope["path"]).send(call.id, answer)
 
     def sweep(self) -> None:
         """Cancel what takes longer than a request may."""

@@ -44,6 +44,12 @@ class Problem(HTTPException):
         }
         return to_json(content, inf_nan_mode="null")
 
+    def at(self, path: str) -> "Problem":
+        """Return the refusal as it is told at a path: where the Open Inference Protocol is spoken, with its `error`."""
+        if path == "/v2" or path.startswith("/v2/"):
+            self.members.setdefault("error", self.detail)
+        return self
+
     async def send(self, request_id: str, answer: Any) -> None:
         """Send the document over ASGI."""
         body = self.body(request_id)

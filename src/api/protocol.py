@@ -80,5 +80,5 @@ class GuardedProtocol(HttpToolsProtocol):
 
 async def turned_away(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 503 in the place of the service."""
-    del scope, receive
-    await busy().send("-", send)
+    del receive
+    await busy().at(scope["path"]).send("-", send)

@@ -19,6 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from src.api.contract import Row, RowContract, example
 from src.api.problems import Problem
 from src.core.config import DatasetConfig, Settings
@@ -66,6 +68,11 @@ class Served:
             "unit": target.unit,
             "created": self.manifest.created.isoformat(),
         }
+
+    @cached_property
+    def produced(self) -> pl.Schema:
+        """The columns of an answer as a frame, with their types."""
+        return self.predictor.predict([]).frame(self.config.target.column).schema
 
     @cached_property
     def example(self) -> Row:

@@ -77,7 +77,7 @@ async def live() -> Alive:
 @router.get("/health/ready", tags=["service"], responses={503: {"description": "not ready, with the reason"}})
 async def ready(request: Request, here: Here) -> Alive:
     """Tell whether the default data set's model serves: loaded, with its golden rows priced right by this process."""
-    reason = _unready(request, here)
+    reason = unready(request, here)
     if reason:
         raise Problem(503, "not-ready", f"Not ready: {reason}.", headers={"Retry-After": "2"})
     return Alive(status="ready")
@@ -86,7 +86,7 @@ async def ready(request: Request, here: Here) -> Alive:
 @router.get("/health", tags=["service"])
 async def health(request: Request, here: Here) -> Health:
     """Sum up what serves, since when, and how the last look at the store went."""
-    reason, sync = _unready(request, here), here.models.store_sync
+    reason, sync = unready(request, here), here.models.store_sync
     content: dict[str, Any] = {
         "status": "draining" if request.app.state.front.draining else "live",
         "version": VERSION,
@@ -106,7 +106,8 @@ async def metrics(here: Here) -> Response:
     return Response(generate_latest(here.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _unready(request: Request, here: Service) -> str | None:
+def unready(request: Request, here: Service) -> str | None:
+    """Say why the service is not ready; None when it is."""
     if request.app.state.front.draining:
         return "the server is about to stop"
     name = here.settings.default_dataset

@@ -71,9 +71,7 @@ def _answer(served: Served, body: bytes, explain: bool, call: Call) -> bytes:
 
 def content_of(said: Prediction | Classification, rows: list[Row], served: Served) -> dict[str, Any]:
     """Make the answer to rows, in their order."""
-    if not np.isfinite(said.estimate).all():
-        # Numbers so large that their price is none.
-        raise Problem(422, "no-price", "A row's values are so far from any that the model knows that it has no price.")
+    check_priced(said)
     flags = [one.split(";") if one else [] for one in said.flags]
     content: dict[str, Any]
     if isinstance(said, Classification):
@@ -90,6 +88,12 @@ def content_of(said: Prediction | Classification, rows: list[Row], served: Serve
     if any(actual is not None for actual in actuals):
         content["actuals"] = actuals
     return content
+
+
+def check_priced(said: Prediction | Classification) -> None:
+    """Refuse an answer that is none: numbers so large that their price is not finite (Problem)."""
+    if not np.isfinite(said.estimate).all():
+        raise Problem(422, "no-price", "A row's values are so far from any that the model knows that it has no price.")
 
 
 def _explanations(why: Explanation) -> list[dict[str, Any]]:
