@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from src.api.routes.comparables import COMPARABLES, MOST_COMPARABLES
 from src.api.served import Models, Served
 
 Content = dict[str, Any]
@@ -64,6 +65,7 @@ def document(api: FastAPI, models: Models) -> Content:
     paths = {"/predict": _predict(default, "the default data set")}
     for name, one in sorted(served.items()):
         paths[f"/datasets/{name}/predict"] = _predict(one, name)
+        paths[f"/datasets/{name}/comparables"] = _comparables(one)
     made["paths"] = paths | made["paths"]
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -72,6 +74,7 @@ def document(api: FastAPI, models: Models) -> Content:
     for name, one in served.items():
         schemas[f"{name}_row"] = one.contract.schema()
         schemas[f"{name}_prices"] = answer_schema(one)
+        schemas[f"{name}_comparables"] = comparables_schema(one)
     made["components"]["securitySchemes"] = SECURITY
     made["security"] = [{}, *({name: []} for name in SECURITY)]
     for operations in made["paths"].values():
@@ -117,6 +120,42 @@ def _body(served: Served | None) -> Content:
 def _answer(served: Served | None) -> Content:
     schema = {"$ref": f"#/components/schemas/{served.dataset}_prices"} if served else {"type": "object"}
     return {"application/json": {"schema": schema}}
+
+
+def _comparables(served: Served) -> Content:
+    name = served.dataset
+    row = {"schema": {"$ref": f"#/components/schemas/{name}_row"}, "example": served.example}
+    limit = {"type": "integer", "minimum": 1, "maximum": MOST_COMPARABLES, "default": COMPARABLES}
+    asked: Content = {"name": "limit", "in": "query", "schema": limit}
+    answer = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}_comparables"}}}
+    common = {
+        "tags": ["prices"],
+        "summary": f"Find the known rows of {name} that are most like a row",
+        "responses": {"200": {"description": "Known rows, the most similar first", "content": answer}},
+    }
+    in_query = {"name": "row", "in": "query", "required": True, "content": {"application/json": row}}
+    body = {"required": True, "content": {"application/json": row}}
+    return {
+        "get": {**common, "operationId": f"comparables_of_{name}", "parameters": [in_query, asked]},
+        "post": {**common, "operationId": f"comparables_{name}", "parameters": [asked], "requestBody": body},
+    }
+
+
+def comparables_schema(served: Served) -> Content:
+    """Return the schema of the known rows that are like a row of a data set."""
+    config = served.config
+    number: Content = {"type": "number", "description": config.target.unit}
+    value = {"enum": list(config.target.classes)} if config.task == "classification" else number
+    properties = {
+        "similarity": {"type": "number", "minimum": 0, "maximum": 1},
+        "actual": value,
+        "estimate": value,
+        "row": {"type": "object", "description": "what tells it apart, and its first numbers"},
+    }
+    one = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    model = {"type": "object", "additionalProperties": {"type": "string"}}
+    said = {"comparables": _list(one), "model": model}
+    return {"type": "object", "title": f"{config.name} comparables", "properties": said, "required": list(said)}
 
 
 def answer_schema(served: Served) -> Content:

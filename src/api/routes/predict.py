@@ -43,7 +43,7 @@ class Predict:
         if scope["method"] != "POST":
             raise Problem(405, "method", "Prices are asked for by POST.", headers={"Allow": "POST"})
         explain = _explain(scope["query_string"])
-        _check_type(scope)
+        check_type(scope)
         served = self._models.get(self._models.settings.default_dataset if dataset is None else dataset)
         call.dataset, call.version = served.dataset, served.version
         body = await read_body(receive)
@@ -130,7 +130,8 @@ def _explain(query: bytes) -> bool:
     return said in ("true", "1")
 
 
-def _check_type(scope: Scope) -> None:
+def check_type(scope: Scope) -> None:
+    """Refuse a body that says of itself that it is not JSON (Problem)."""
     for name, value in scope["headers"]:
         if name == b"content-type":
             kind = value.split(b";")[0].strip().lower()
