@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +27,7 @@ Margin = Callable[[Floats, int], Floats]
 
 NODE = np.dtype([("threshold", np.float32), ("slot", np.uint16), ("right", np.uint16)])
 MAX_INDEX = 2**16  # slots and nodes of one tree are counted in 16 bits
+PIECE_BYTES = 200_000  # of JSON, which is parsed in one go that no other Python thread can interrupt
 MIN_ROWS_PER_THREAD = 512  # below it a thread costs more than it saves
 
 
@@ -52,24 +53,29 @@ class Trees:
         Raises:
             BundleError: the model has parts that only XGBoost evaluates, such as categorical splits or dart weights.
         """
-        model = json.loads(booster.save_raw("json"))
-        learner = model["learner"]
-        name = learner["gradient_booster"]["name"]
+        name = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
         if name != "gbtree":
             raise BundleError(f"cannot compile a {name!r} booster, only 'gbtree'; XGBoost can evaluate it")
-        features = int(learner["learner_model_param"]["num_feature"])
+        features = int(booster.num_features())
         if 2 * features + 1 > MAX_INDEX:
             raise BundleError(f"cannot compile a model of {features} features, at most {(MAX_INDEX - 1) // 2}")
-        ensemble = learner["gradient_booster"]["model"]
-        packed = [_pack(tree, features) for tree in ensemble["trees"]]
+        packed: list[tuple[NDArray[np.void], int]] = []
+        outputs: list[int] = []
+        base = None
+        for model in _pieces(booster):
+            ensemble = model["learner"]["gradient_booster"]["model"]
+            base = _base_margin(model, features) if base is None else base
+            packed += [_pack(tree, features) for tree in ensemble["trees"]]
+            outputs += ensemble["tree_info"]
+        assert base is not None  # there is a piece, be it without trees
         sizes = [len(nodes) for nodes, _ in packed]
         return cls(
             features=features,
-            base=_base_margin(model, features),
+            base=base,
             nodes=np.concatenate([nodes for nodes, _ in packed]) if packed else np.empty(0, NODE),
             roots=np.cumsum([0, *sizes[:-1]], dtype=np.intp) if packed else np.empty(0, np.intp),
             depths=np.array([depth for _, depth in packed], np.intc),
-            outputs=np.array(ensemble["tree_info"], np.intc),
+            outputs=np.array(outputs, np.intc),
         )
 
     def margin(self, X: Floats, threads: int = 1) -> Floats:
@@ -146,6 +152,20 @@ class XGBoostMargin:
             booster = self._copies[threads]
         margin: Floats = booster.inplace_predict(X, predict_type="margin", validate_features=False)
         return margin
+
+
+def _pieces(booster: xgb.Booster) -> Iterator[dict[str, Any]]:
+    """Yield the model in XGBoost's JSON, some rounds at a time: whole, it would stop a server for a second."""
+    rounds = booster.num_boosted_rounds()
+    if not rounds:
+        yield json.loads(booster.save_raw("json"))
+        return
+    first, step = 0, 1
+    while first < rounds:
+        text = booster[first : first + step].save_raw("json")
+        yield json.loads(text)
+        first += step
+        step = min(max(1, step * PIECE_BYTES // len(text)), rounds - first)
 
 
 def _base_margin(model: dict[str, Any], features: int) -> Floats:
