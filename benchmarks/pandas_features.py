@@ -96,15 +96,16 @@ def serving(config: DatasetConfig, tables: Tables) -> Callable[[Sequence[Row]], 
     column = config.columns["city_full"]
     metros = pd.DataFrame.from_dict(tables["lookup"]["table"], orient="index", columns=list(config.lookup.add))
     fitted = {r.name: (pd.Series(tables[r.name]["table"]), tables[r.name]["default"]) for r in config.fitted}
+    # A request need not bring what the model does not use.
+    coded = [([name for name in rule.columns if name in config.raw_inputs], rule.code) for rule in config.missing]
 
     def features(rows: Sequence[Row]) -> pd.DataFrame:
         frame = pd.DataFrame(rows)
         frame["date"] = pd.to_datetime(frame["date"])
         frame["zipcode"] = frame["zipcode"].astype(str).str.zfill(5)
         frame["city_full"] = [tidy(name, column) for name in frame["city_full"]]
-        for rule in config.missing:
-            columns = list(rule.columns)
-            frame[columns] = frame[columns].astype(np.float64).replace(rule.code, np.nan)
+        for columns, code in coded:
+            frame[columns] = frame[columns].astype(np.float64).replace(code, np.nan)
         frame = frame.join(metros, on="city_full")
         made: dict[str, pd.Series] = {}
         for recipe in config.features:
