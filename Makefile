@@ -49,7 +49,7 @@ format: install ## mend the style
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-benchmarks: install ## measure what the README claims (some 15 minutes)
+benchmarks: install ## measure what the README claims (some 30 minutes; needs wrk)
 	$(RUN) python -m benchmarks
 
 benchmarks-smoke: install ## run every benchmark on small data, for CI

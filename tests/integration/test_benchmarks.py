@@ -26,6 +26,8 @@ ROWS = {
         ],
         10,
     ),
+    # BentoML and MLServer as well where their environments are built.
+    "serving": (["housecast", "FastAPI and pandas", "MLflow scoring server"], 12),
     "accuracy": (
         [f"{split} {score}" for split in ("eval", "holdout") for score in ("MAE", "RMSE", "MAPE", "MdAPE")],
         0,
