@@ -110,11 +110,10 @@ def typed(frame: pl.LazyFrame, config: DatasetConfig, where: str, nulls: Collect
     casts, wrong = [], {}
     for name, kind in frame.collect_schema().items():
         column = config.columns[name]
-        if kind.is_nested():
-            raise DataError(f"{where}: column {name}: holds {kind}, not {column.type}")
+        require_kind(name, column, kind, where)
         if column.type == "text":
             continue
-        cast = _cast(pl.col(name), column, kind)
+        cast = cast_to(column, pl.col(name), kind)
         casts.append(cast)
         wrong[name] = cast.is_null() & pl.col(name).is_not_null()
         if column.type == "number":
@@ -131,7 +130,18 @@ def typed(frame: pl.LazyFrame, config: DatasetConfig, where: str, nulls: Collect
     return rows.drop(WRONG).with_columns(texts).rechunk()
 
 
-def _cast(value: pl.Expr, column: Column, kind: pl.DataType) -> pl.Expr:
+def require_kind(name: str, column: Column, kind: pl.DataType, where: str) -> None:
+    """Refuse a column whose values are no texts, numbers or dates at all (DataError names it and what it holds)."""
+    # Polars makes numbers of these without a word: 1 of true, days since 1970 of a date.
+    is_other = column.type == "number" and (kind == pl.Boolean or kind.is_temporal())
+    if kind.is_nested() or is_other:
+        raise DataError(f"{where}: column {name}: holds {kind}, not {column.type}")
+
+
+def cast_to(column: Column, value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return a number or date of a value of some kind, null where it is none."""
+    if isinstance(kind, pl.Categorical | pl.Enum):
+        value, kind = value.cast(pl.String), pl.String()
     if column.type == "number":
         return value if kind == pl.Float64 else value.cast(pl.Float64, strict=False)
     if kind == pl.Date:

@@ -200,6 +200,19 @@ def test_a_column_of_lists_is_refused(config: DatasetConfig, tmp_path: Path) -> 
             load.read(tmp_path / "market.parquet", config)
 
 
+@pytest.mark.parametrize("kind", [pl.Boolean, pl.Date, pl.Datetime, pl.Duration])
+def test_what_polars_would_make_numbers_of_is_refused(config: DatasetConfig, kind: type[pl.DataType]) -> None:
+    rows = housets_frame().with_columns(inventory=pl.lit(None, kind))
+    with pytest.raises(DataError, match=r"rows: column inventory: holds \w+(\(.*\))?, not number"):
+        load.typed(rows.lazy(), config, "rows")
+
+
+def test_texts_that_are_stored_as_categories_are_read(config: DatasetConfig) -> None:
+    rows = housets_frame().with_columns(date=pl.col("date").cast(pl.String), inventory=pl.lit("7.5"))
+    stored = rows.cast({"date": pl.Categorical, "inventory": pl.Categorical, "city_full": pl.Categorical})
+    assert load.typed(stored.lazy(), config, "rows").equals(load.typed(rows.lazy(), config, "rows"))
+
+
 def test_csv_splits_never_outlive_the_parquet_ones(config: DatasetConfig, settings: Settings, csv: Path) -> None:
     out = settings.workspace / "raw"
     load.run(config, str(csv), settings, out, csv=True)
