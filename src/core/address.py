@@ -1,6 +1,8 @@
 """Addresses of data: which ones hold credentials, and how records and messages show them."""
 
-from urllib.parse import parse_qsl, urlsplit
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from src.core.errors import ConfigError
 
@@ -10,6 +12,7 @@ _SECRET_WORDS = ("user", "uid", "pass", "pwd", "token", "secret", "odbc_connect"
 
 # Of these an @ behind the host is part of a name.
 _WEB = ("http://", "https://", "s3://")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 def refuse_credentials(address: str) -> None:
@@ -42,3 +45,23 @@ def shown(address: str) -> str:
     if not address.startswith((*_WEB, "sqlite")):
         rest = rest.rpartition("@")[2]
     return f"{scheme}://{rest.split('?', 1)[0]}"
+
+
+def place_of(uri: str, what: str) -> Path | tuple[str, str]:
+    """Return the folder, or the bucket and the prefix, that a store's URI names; `what` is the store, for messages.
+
+    Raises:
+        ConfigError: the URI is neither a folder nor s3://bucket/prefix.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme == "s3":
+        bucket, _, prefix = rest.partition("/")
+        if not _BUCKET.fullmatch(bucket):
+            # Not repeated: people have put keys in front of an @ here.
+            raise ConfigError(f"{what}: what follows s3:// is not a bucket's name: write s3://bucket/prefix")
+        return bucket, prefix
+    if uri.startswith("file:"):
+        return Path(unquote(urlsplit(uri).path))
+    if separator:
+        raise ConfigError(f"{what}: {scheme}:// is not supported: give a folder or s3://bucket/prefix")
+    return Path(uri).expanduser()

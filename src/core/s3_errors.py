@@ -27,8 +27,8 @@ _DENIED = "access denied: the credentials need s3:ListBucket on the bucket, s3:G
 _REGION = "the bucket is in another region: set AWS_REGION to the bucket's"
 _BUSY = "S3 is overloaded or failing: try again later"
 _REMEDIES = {
-    "NoSuchBucket": "there is no such bucket: create it, or correct MODEL_STORE or S3_BUCKET",
-    "InvalidBucketName": "that is not a bucket's name: correct MODEL_STORE or S3_BUCKET",
+    "NoSuchBucket": "there is no such bucket: create it, or correct MODEL_STORE, S3_BUCKET or PREDICTIONS_STORE",
+    "InvalidBucketName": "that is not a bucket's name: correct MODEL_STORE, S3_BUCKET or PREDICTIONS_STORE",
     "NoSuchKey": "the object is gone: another process deleted it, or the store is damaged",
     "404": "what answers there is not S3, or has no such object: check S3_ENDPOINT_URL",
     "AccessDenied": _DENIED,

@@ -28,8 +28,13 @@ class Settings(BaseSettings):
     threads: int | None = Field(None, ge=1, description="threads of training and bulk scoring; all cores if unset")
     predictions_store: str | None = Field(
         None,
-        description="folder or s3://bucket/prefix of the batch's output (unset: beside an S3 model store, else "
-        "predictions/)",
+        description="folder or s3://bucket/prefix, below which each dataset has a folder of the batch's output (unset: "
+        "predictions/ beside an S3 model store's models/, else in the workspace)",
+    )
+    batch_input: str | None = Field(
+        None,
+        description="what the batch prices without --input: a file, a folder or s3://bucket/{dataset}.parquet, with "
+        "{dataset} for the name (unset: the raw holdout)",
     )
     api_keys: SecretStr | None = Field(
         None, description="NAME:SCOPE:SHA256 of each API key, separated by spaces; `python -m src.api.keys` makes them"
@@ -55,3 +60,8 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
         "INFO", description="how much is logged"
     )
+
+    @property
+    def models_uri(self) -> str | None:
+        """Where the model store is, None for the workspace's own."""
+        return self.model_store or (f"s3://{self.s3_bucket}" if self.s3_bucket else None)

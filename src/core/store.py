@@ -4,11 +4,10 @@ Layout: `models/<dataset>/<version>/...`, written once, `models/<dataset>/curren
 `models/<dataset>/stages.json`, every other move.
 """
 
-import re
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
+from src.core.address import place_of
 from src.core.bundle import Manifest
 from src.core.config import Settings
 from src.core.errors import ConfigError
@@ -17,8 +16,6 @@ from src.core.pointer import UNSET, Pointer, Promotion, Unset, check_version, un
 from src.core.stages import Event, Stage, Story
 
 __all__ = ["UNSET", "FolderStore", "Pointer", "Promotion", "Store", "Unset", "open_store"]
-
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 class Store(Protocol):
@@ -67,27 +64,14 @@ def open_store(uri: str | None, settings: Settings, default: Path) -> Store:
         ConfigError: the URI is neither a folder nor s3://bucket/prefix.
         StoreError: S3 cannot be set up, for example because AWS_PROFILE does not exist.
     """
-    uri = uri or settings.model_store or (f"s3://{settings.s3_bucket}" if settings.s3_bucket else None)
-    if uri is None:
-        return FolderStore(default, public_key=settings.bundle_public_key)
-    scheme, separator, rest = uri.partition("://")
-    if separator and scheme == "s3":
-        bucket, _, prefix = rest.partition("/")
-        return _open_s3(bucket, prefix, settings)
-    if uri.startswith("file:"):
-        return FolderStore(Path(unquote(urlsplit(uri).path)), public_key=settings.bundle_public_key)
-    if separator:
-        raise ConfigError(f"model store: {scheme}:// is not supported: give a folder or s3://bucket/prefix")
-    return FolderStore(Path(uri).expanduser(), public_key=settings.bundle_public_key)
-
-
-def _open_s3(bucket: str, prefix: str, settings: Settings) -> Store:
-    if not _BUCKET.fullmatch(bucket):
-        # Not repeated: people have put keys in front of an @ here.
-        raise ConfigError("model store: what follows s3:// is not a bucket's name: write s3://bucket/prefix")
+    uri = uri or settings.models_uri
+    place = default if uri is None else place_of(uri, "model store")
+    if isinstance(place, Path):
+        return FolderStore(place, public_key=settings.bundle_public_key)
     # botocore takes 0.3 s to import, which a folder store need not pay.
     from src.core.s3_store import S3Store, connect
 
+    bucket, prefix = place
     return S3Store(connect(bucket, settings), bucket, prefix, public_key=settings.bundle_public_key)
 
 
