@@ -21,6 +21,7 @@ from src.core.cli import add_store, parser, read_dataset, read_settings, run_com
 from src.core.config import PROJECT, DatasetConfig, Settings
 from src.core.errors import ConfigError, DataError
 from src.core.files import read_json, replacing, write_json
+from src.core.predictions_store import open_predictions
 from src.core.store import Store, open_store
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import feature_engineering, load, preprocess, sources, validate
@@ -84,7 +85,7 @@ def run_stages(stages: Sequence[Stage], config: DatasetConfig, stamps: Path, *, 
         stamp.unlink(missing_ok=True)
         start = time.perf_counter()
         stage.run()
-        # The key is taken anew: publishing changes what the store holds.
+        # The key is taken anew: publishing and the batch change what the stores hold.
         key = _key(stage, config)
         write_json(stamp, {"key": key, "outputs": {str(path): _content(path) for path in stage.outputs}})
         logger.info("%s %s: done in %.1f s", where, stage.name, time.perf_counter() - start)
@@ -111,6 +112,7 @@ def stages_of(
     file = (Path(chosen),) if Path(chosen).exists() else ()
     summary, record = space.reports / SUMMARY, space.reports / "published.json"
     beside = (config.lookup_file,) if config.lookup_file else ()
+    predictions = open_predictions(config.name, settings)
     model = (space.model / file_of(config), space.model / "train.json")
 
     def evaluate() -> None:
@@ -130,6 +132,9 @@ def stages_of(
     def current() -> str:
         pointer = store.current(config.name)
         return f"{store} {pointer.version if pointer else None}"
+
+    def priced() -> str:
+        return " ".join([current(), str(predictions), *(f"{file.name} {file.tag}" for file in predictions.files())])
 
     stages = [
         Stage(
@@ -176,10 +181,10 @@ def stages_of(
         ),
         Stage(
             "batch",
-            lambda: run_monthly.run(config, space.raw / "holdout.parquet", space.predictions, store, settings),
+            lambda: run_monthly.run(config, space.raw / "holdout.parquet", predictions, store, settings),
             (space.raw / "holdout.parquet",),
-            (space.predictions,),
-            current,
+            (),
+            priced,
         ),
     ]
     # Without a space the config's own parameters stay; trials that are asked for then are an error, which tune says.
@@ -191,9 +196,9 @@ def print_summary(config: DatasetConfig, settings: Settings, source: str | None 
     space = Workspace.of(config.name, settings)
     console = Console(soft_wrap=True)
     console.print((space.reports / SUMMARY).read_text(encoding="utf-8").rstrip(), markup=False)
-    here = {
+    here: dict[str, Any] = {
         "quality": space.reports / "quality" / "index.html",
-        "predictions": space.predictions,
+        "predictions": open_predictions(config.name, settings),
         "splits": space.raw,
     }
     for name, path in here.items():

@@ -1,41 +1,41 @@
 """Stage: price every month of a file, one predictions file a month: preds_YYYY_MM.parquet.
 
-A file holds the keys, the region, the estimate with its intervals and flags, the actual where it is known, and the
-model's version. Running a month again replaces its file whole. A month that fails does not stop the others. Rows of a
-data set without dates are one batch, preds_all.parquet; without keys, a file holds what they were priced from.
+The files go to the predictions store. Each holds the keys, the region, the estimate with its intervals and flags, the
+actual where it is known, and the model's version. Running a month again replaces its file whole. A month that fails
+does not stop the others. Rows of a data set without dates are one batch, preds_all.parquet; without keys, a file holds
+what they were priced from.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
-from src.core.cli import add_input, add_output_dir, add_store, parser, read_dataset, read_settings, run_command
+from src.core.batch_report import Month
+from src.core.cli import add_output_dir, add_store, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import ConfigError, HousecastError
+from src.core.predictions_store import (
+    ALL,
+    SUFFIX,
+    FolderPredictions,
+    PredictionsStore,
+    file_name,
+    open_predictions,
+)
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
-from src.feature_pipeline import load
+from src.feature_pipeline import load, sources
 from src.feature_pipeline.transforms import require_columns
-from src.inference_pipeline.inference import bulk_threads, current_predictor, price, read_rows, write_rows
+from src.inference_pipeline.inference import bulk_threads, current_predictor, price, read_rows
 from src.inference_pipeline.predictor import Predictor
 
 logger = logging.getLogger(__name__)
-
-# The one batch of rows that have no date.
-ALL = "all"
-
-
-@dataclass(frozen=True)
-class Month:
-    """What became of one month: `error` is empty when its file was written."""
-
-    month: str
-    rows: int
-    path: Path | None
-    error: str = ""
 
 
 def months_of(frame: pl.DataFrame, config: DatasetConfig) -> dict[str, pl.DataFrame]:
@@ -68,28 +68,34 @@ def predict_month(rows: pl.DataFrame, predictor: Predictor, threads: int) -> pl.
 
 
 def _run_month(
-    month: str, rows: pl.DataFrame | None, predictor: Predictor, output_dir: Path, suffix: str, threads: int
+    month: str, rows: pl.DataFrame | None, predictor: Predictor, output: PredictionsStore, suffix: str, threads: int
 ) -> Month:
     if rows is None:
-        return Month(month, 0, None, "no data for this month")
+        return Month(month=month, rows=0, error="no data for this month")
     if month == "undated":
-        return Month(month, rows.height, None, f"no readable {predictor.config.date}")
-    path = output_dir / f"preds_{month.replace('-', '_')}{suffix}"
+        return Month(month=month, rows=rows.height, error=f"no readable {predictor.config.date}")
+    name = file_name(month, suffix)
     try:
-        write_rows(predict_month(rows, predictor, threads), path)
+        output.put(name, _content(predict_month(rows, predictor, threads), suffix))
     except (HousecastError, OSError) as error:
-        return Month(month, rows.height, None, str(error))
-    return Month(month, rows.height, path)
+        return Month(month=month, rows=rows.height, error=str(error))
+    return Month(month=month, rows=rows.height, where=f"{output}/{name}")
+
+
+def _content(frame: pl.DataFrame, suffix: str) -> bytes:
+    stream = BytesIO()
+    frame.write_csv(stream) if suffix == ".csv" else frame.write_parquet(stream)
+    return stream.getvalue()
 
 
 def run(
     config: DatasetConfig,
     input_path: Path,
-    output_dir: Path,
+    output: PredictionsStore,
     store: Store,
     settings: Settings,
     months: Sequence[str] = (),
-    suffix: str = ".parquet",
+    suffix: str = SUFFIX,
 ) -> list[Month]:
     """Price the given months (`YYYY-MM`), or all that the input has.
 
@@ -104,19 +110,42 @@ def run(
         )
     predictor = current_predictor(store, config.name, settings)
     parts = months_of(read_rows(input_path, config), config)
-    done = []
+    done: list[Month] = []
     for month in months or parts:
-        result = _run_month(month, parts.get(month), predictor, output_dir, suffix, bulk_threads(settings))
+        result = _run_month(month, parts.get(month), predictor, output, suffix, bulk_threads(settings))
         if result.error:
             logger.error("%s: %s", month, result.error)
         else:
-            logger.info("%s: %s rows -> %s", month, f"{result.rows:,}", result.path)
+            logger.info("%s: %s rows -> %s", month, f"{result.rows:,}", result.where)
         done.append(result)
     failed = [result for result in done if result.error]
     if failed or not done:
         reasons = "; ".join(f"{result.month}: {result.error}" for result in failed) or f"{input_path} has no rows"
         raise HousecastError(f"{len(failed)} of {len(done)} months failed: {reasons}")
     return done
+
+
+@contextmanager
+def input_of(source: str | None, config: DatasetConfig, settings: Settings) -> Iterator[Path]:
+    """Yield the file or folder of the input; what lies elsewhere is here for the time of the block.
+
+    Without a source it is BATCH_INPUT, else the raw holdout, which is loaded where there is none yet.
+
+    Raises:
+        ConfigError: no such file, folder or address.
+        DataError: a download failed.
+    """
+    if source is None and settings.batch_input:
+        source = settings.batch_input.replace("{dataset}", config.name)
+    if source is None:
+        workspace = Workspace.of(config.name, settings)
+        load.ensure(config, workspace, settings)
+        yield workspace.raw / "holdout.parquet"
+        return
+    if settings.cache:
+        settings.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="housecast-", dir=settings.cache) as folder:
+        yield sources.resolve(source, config, settings, Path(folder))
 
 
 def _month(text: str) -> str:
@@ -129,30 +158,28 @@ def _month(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
     args_parser = parser(__doc__.splitlines()[0])
-    add_input(args_parser, "CSV or Parquet with the rows of one or more months; the raw holdout if not given")
-    add_output_dir(args_parser, "folder of the predictions; the workspace's predictions if not given")
+    args_parser.add_argument(
+        "--input",
+        help="CSV or Parquet with the rows of one or more months: a file, a folder of Parquet, s3:// or https://; "
+        "BATCH_INPUT, else the raw holdout if not given",
+    )
+    add_output_dir(args_parser, "folder of the predictions; the predictions store if not given")
     args_parser.add_argument(
         "--month", action="append", default=[], help="YYYY-MM, repeatable; every month if not given"
     )
-    args_parser.add_argument("--csv", action="store_true", help="write CSV instead of Parquet")
+    args_parser.add_argument("--csv", action="store_true", help="write CSV instead of Parquet, which the API reads")
     add_store(args_parser)
     args = args_parser.parse_args(argv)
     settings = read_settings()
     config = read_dataset(args, settings)
-    workspace = Workspace.of(config.name, settings)
     months = [_month(text) for text in args.month]
-    if args.input is None:
-        load.ensure(config, workspace, settings)
-    run(
-        config,
-        args.input or workspace.raw / "holdout.parquet",
-        args.output_dir or workspace.predictions,
-        open_store(args.store, settings, workspace.store),
-        settings,
-        months,
-        ".csv" if args.csv else ".parquet",
-    )
+    output = FolderPredictions(args.output_dir) if args.output_dir else open_predictions(config.name, settings)
+    store = open_store(args.store, settings, Workspace.of(config.name, settings).store)
+    with input_of(args.input, config, settings) as path:
+        run(config, path, output, store, settings, months, ".csv" if args.csv else SUFFIX)
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does: no half-written file stays, and what is finished does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(run_command(main))

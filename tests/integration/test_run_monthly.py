@@ -7,7 +7,10 @@ import pytest
 
 from src.batch import run_monthly
 from src.core.cli import run_command
+from src.core.config import Settings
+from src.core.predictions_store import open_predictions
 from tests.conftest import Published
+from tests.integration.stores import BucketPlace
 
 
 def arguments(published: Published, source: Path, output: Path, *more: str) -> list[str]:
@@ -90,3 +93,31 @@ def test_rows_without_a_readable_date_are_reported(
 def test_a_month_is_written_as_year_and_month(month: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(run_monthly.main, ["--month", month]) == 2
     assert f"--month '{month}': write it as 2022-01" in capsys.readouterr().err
+
+
+def test_output_goes_to_the_predictions_store_and_input_comes_from_an_address(
+    published: Published, s3_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = BucketPlace(s3_settings)
+    place.write("housets.parquet", (published.space.raw / "holdout.parquet").read_bytes())
+    away = s3_settings.model_copy(update={"predictions_store": place.uri})
+    for name, value in {
+        "WORKSPACE": str(tmp_path / "work"),
+        "S3_ENDPOINT_URL": str(s3_settings.s3_endpoint_url),
+        "AWS_REGION": "us-east-1",
+        "PREDICTIONS_STORE": place.uri,
+        "BATCH_INPUT": f"{place.uri}/models/{{dataset}}.parquet",
+        "CACHE": str(tmp_path / "cache"),
+        "THREADS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = ["--store", str(published.space.store), "--month", "2022-03"]
+    assert run_command(run_monthly.main, store) == 0
+    (file,) = open_predictions("housets", away).files()
+    assert file.name == "preds_2022_03.parquet"
+    assert pl.read_parquet(open_predictions("housets", away).read(file.name)[0]).height > 0
+    there = f"{place.uri}/models/housets.parquet"
+    assert run_command(run_monthly.main, [*store, "--input", there, "--output-dir", str(tmp_path / "here")]) == 0
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["preds_2022_03.parquet"]
+    assert not list((tmp_path / "cache").iterdir()), "what was downloaded is gone"
+    assert not (tmp_path / "work").exists()

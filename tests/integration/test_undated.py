@@ -12,6 +12,7 @@ from src import pipeline
 from src.batch import run_monthly
 from src.core.cli import run_command
 from src.core.config import DatasetConfig, Settings, load_config
+from src.core.predictions_store import FolderPredictions
 from src.core.store import open_store
 from src.core.store_cli import main as store_command
 from src.core.workspace import SPLITS, Workspace
@@ -123,7 +124,8 @@ def test_a_month_cannot_be_asked_for(
 ) -> None:
     def batch(argv: list[str] | None = None) -> None:
         store = open_store(None, settings, space.store)
-        run_monthly.run(config, space.raw / "holdout.parquet", space.predictions, store, settings, argv or [])
+        output = FolderPredictions(space.predictions)
+        run_monthly.run(config, space.raw / "holdout.parquet", output, store, settings, argv or [])
 
     assert run_command(batch, ["2022-01"]) == 2
     assert "--month 2022-01: rows of homes have no date, so they are one batch" in capsys.readouterr().err
@@ -136,7 +138,8 @@ def test_a_batch_without_rows_says_so(
 
     def batch(argv: list[str] | None = None) -> None:
         store = open_store(None, settings, space.store)
-        run_monthly.run(config, tmp_path / "none.parquet", tmp_path / "out", store, settings)
+        output = FolderPredictions(tmp_path / "out")
+        run_monthly.run(config, tmp_path / "none.parquet", output, store, settings)
 
     assert run_command(batch, []) == 1
     assert "none.parquet has no rows" in capsys.readouterr().err
