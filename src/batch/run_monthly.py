@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from src.core.batch_report import Month
+from src.core.batch_report import Month, Reporting
 from src.core.cli import add_output_dir, add_store, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import ConfigError, HousecastError
@@ -96,6 +96,7 @@ def run(
     settings: Settings,
     months: Sequence[str] = (),
     suffix: str = SUFFIX,
+    reporting: Reporting | None = None,
 ) -> list[Month]:
     """Price the given months (`YYYY-MM`), or all that the input has.
 
@@ -103,6 +104,7 @@ def run(
         ConfigError: months are asked for, and rows have no date.
         HousecastError: a month failed or has no data; raised after the others have run, and names each.
     """
+    reporting = reporting or Reporting(config.name)
     if months and config.date is None:
         raise ConfigError(
             f"--month {months[0]}: rows of {config.name} have no date, so they are one batch; leave --month out, or "
@@ -111,6 +113,7 @@ def run(
     predictor = current_predictor(store, config.name, settings)
     parts = months_of(read_rows(input_path, config), config)
     done: list[Month] = []
+    reporting.say(model_version=predictor.version, months=len(months or parts))
     for month in months or parts:
         result = _run_month(month, parts.get(month), predictor, output, suffix, bulk_threads(settings))
         if result.error:
@@ -118,6 +121,7 @@ def run(
         else:
             logger.info("%s: %s rows -> %s", month, f"{result.rows:,}", result.where)
         done.append(result)
+        reporting.say(done=tuple(done))
     failed = [result for result in done if result.error]
     if failed or not done:
         reasons = "; ".join(f"{result.month}: {result.error}" for result in failed) or f"{input_path} has no rows"
@@ -148,6 +152,18 @@ def input_of(source: str | None, config: DatasetConfig, settings: Settings) -> I
         yield sources.resolve(source, config, settings, Path(folder))
 
 
+@contextmanager
+def reported(reporting: Reporting) -> Iterator[None]:
+    """Report how the block ended; what is no error of housecast's or the system's leaves the report unfinished."""
+    reporting.say()
+    try:
+        yield
+    except (HousecastError, OSError) as error:
+        reporting.say(finished=True, error=str(error))
+        raise
+    reporting.say(finished=True)
+
+
 def _month(text: str) -> str:
     year, _, month = text.partition("-")
     if not (len(year) == 4 and year.isdigit() and month.isdigit() and 1 <= int(month) <= 12):
@@ -168,15 +184,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--month", action="append", default=[], help="YYYY-MM, repeatable; every month if not given"
     )
     args_parser.add_argument("--csv", action="store_true", help="write CSV instead of Parquet, which the API reads")
+    args_parser.add_argument("--report", type=Path, default=None, help="JSON file, kept up to date with what is done")
     add_store(args_parser)
     args = args_parser.parse_args(argv)
     settings = read_settings()
     config = read_dataset(args, settings)
-    months = [_month(text) for text in args.month]
-    output = FolderPredictions(args.output_dir) if args.output_dir else open_predictions(config.name, settings)
-    store = open_store(args.store, settings, Workspace.of(config.name, settings).store)
-    with input_of(args.input, config, settings) as path:
-        run(config, path, output, store, settings, months, ".csv" if args.csv else SUFFIX)
+    reporting = Reporting(config.name, args.report)
+    with reported(reporting):
+        months = [_month(text) for text in args.month]
+        output = FolderPredictions(args.output_dir) if args.output_dir else open_predictions(config.name, settings)
+        store = open_store(args.store, settings, Workspace.of(config.name, settings).store)
+        with input_of(args.input, config, settings) as path:
+            run(config, path, output, store, settings, months, ".csv" if args.csv else SUFFIX, reporting)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """One predictions file a month, whole or not at all."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from src.batch import run_monthly
+from src.core.batch_report import BatchReport, Reporting, read_report
 from src.core.cli import run_command
 from src.core.config import Settings
+from src.core.errors import DataError
 from src.core.predictions_store import open_predictions
 from tests.conftest import Published
 from tests.integration.stores import BucketPlace
@@ -112,12 +116,72 @@ def test_output_goes_to_the_predictions_store_and_input_comes_from_an_address(
     }.items():
         monkeypatch.setenv(name, value)
     store = ["--store", str(published.space.store), "--month", "2022-03"]
-    assert run_command(run_monthly.main, store) == 0
+    report = tmp_path / "report.json"
+    assert run_command(run_monthly.main, [*store, "--report", str(report)]) == 0
     (file,) = open_predictions("housets", away).files()
     assert file.name == "preds_2022_03.parquet"
     assert pl.read_parquet(open_predictions("housets", away).read(file.name)[0]).height > 0
+    assert json.loads(report.read_text())["done"][0]["where"] == f"{place.uri}/housets/preds_2022_03.parquet"
     there = f"{place.uri}/models/housets.parquet"
     assert run_command(run_monthly.main, [*store, "--input", there, "--output-dir", str(tmp_path / "here")]) == 0
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["preds_2022_03.parquet"]
     assert not list((tmp_path / "cache").iterdir()), "what was downloaded is gone"
     assert not (tmp_path / "work").exists()
+
+
+def test_a_report_is_kept_after_each_month(published: Published, tmp_path: Path) -> None:
+    said: list[Any] = []
+
+    class Listening(Reporting):
+        def say(self, **changes: Any) -> None:
+            super().say(**changes)
+            said.append(read_report(tmp_path / "report.json"))
+
+    reporting = Listening("housets", tmp_path / "report.json")
+    output = run_monthly.FolderPredictions(tmp_path / "out")
+    with run_monthly.reported(reporting):
+        run_monthly.run(
+            published.predictor.config,
+            published.space.raw / "holdout.parquet",
+            output,
+            published.store,
+            published.settings,
+            ["2022-01", "2022-02"],
+            reporting=reporting,
+        )
+    assert [(report.months, len(report.done), report.finished) for report in said] == [
+        *[(None, 0, False), (2, 0, False), (2, 1, False), (2, 2, False), (2, 2, True)]
+    ]
+    last = said[-1]
+    assert last.model_version == published.predictor.version
+    assert last.done[1].where == str(tmp_path / "out" / "preds_2022_02.parquet")
+    assert last.done[1].rows == pl.read_parquet(last.done[1].where).height
+    assert last.error is None
+
+
+def test_a_report_names_what_failed(published: Published, tmp_path: Path) -> None:
+    source, report = published.space.raw / "holdout.parquet", tmp_path / "report.json"
+    asked = ["--report", str(report), "--month", "2031-05", "--month", "2022-01"]
+    assert run_command(run_monthly.main, arguments(published, source, tmp_path / "out", *asked)) == 1
+    said = read_report(report)
+    assert said is not None
+    assert [(month.month, month.error) for month in said.done] == [
+        *[("2031-05", "no data for this month"), ("2022-01", "")]
+    ]
+    assert (said.finished, said.error) == (True, "1 of 2 months failed: 2031-05: no data for this month")
+    absent = arguments(published, tmp_path / "absent.csv", tmp_path / "out", "--report", str(report))
+    assert run_command(run_monthly.main, absent) == 2
+    assert read_report(report) == BatchReport(
+        dataset="housets", finished=True, error=f"no such file or folder: {tmp_path / 'absent.csv'}"
+    )
+
+
+def test_a_batch_that_breaks_off_leaves_its_report_unfinished(tmp_path: Path) -> None:
+    reporting = Reporting("housets", tmp_path / "report.json")
+    with pytest.raises(KeyboardInterrupt), run_monthly.reported(reporting):
+        raise KeyboardInterrupt
+    assert read_report(tmp_path / "report.json") == BatchReport(dataset="housets")
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(DataError, match="no report of a batch"):
+        read_report(tmp_path / "report.json")
+    assert read_report(tmp_path / "none.json") is None
