@@ -1,4 +1,4 @@
-"""Every metric, once.
+"""Every metric, once; `metric_expressions` has some of them for the groups of a frame.
 
 Arrays are actual values `y` and estimates `yhat`, both of shape (n,) and in the target's unit. Empty input, different
 shapes, values that are not finite and actual values of zero where a metric divides by them are a DataError: no metric
@@ -45,6 +45,12 @@ def rmse(y: ArrayLike, yhat: ArrayLike) -> float:
     """Return the root mean squared error, in the target's unit."""
     actual, estimate = _checked(y, yhat)
     return float(np.sqrt(np.mean((estimate - actual) ** 2)))
+
+
+def bias(y: ArrayLike, yhat: ArrayLike) -> float:
+    """Return the mean error, estimate minus actual, in the target's unit."""
+    actual, estimate = _checked(y, yhat)
+    return float(np.mean(estimate - actual))
 
 
 def r2(y: ArrayLike, yhat: ArrayLike) -> float:
@@ -97,6 +103,12 @@ def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
     """Return the share of actual values inside [lower, upper], ends included."""
     actual, low, high = _checked_interval(y, lower, upper)
     return float(np.mean((low <= actual) & (actual <= high)))
+
+
+def mean_width(lower: ArrayLike, upper: ArrayLike) -> float:
+    """Return the mean width of the intervals, in the target's unit."""
+    low, _, high = _checked_interval(lower, lower, upper)
+    return float(np.mean(high - low))
 
 
 def mean_relative_width(yhat: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:

@@ -124,3 +124,10 @@ def test_ratio_study_sees_a_regressive_model() -> None:
 def test_ratio_study_refuses_what_it_cannot_judge(y: list[float], yhat: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         metrics.ratio_study(y, yhat)
+
+
+def test_bias_has_a_sign_and_width_a_unit() -> None:
+    assert metrics.bias(Y, YHAT) == pytest.approx((10 - 10 + 0 - 100) / 4)
+    assert metrics.mean_width([1.0, 2.0], [2.0, 5.0]) == 2
+    with pytest.raises(DataError, match="1 intervals have their lower end above"):
+        metrics.mean_width([1.0, 2.0], [2.0, 1.0])
