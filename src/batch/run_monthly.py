@@ -11,11 +11,11 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
+from src.core import sealed_parquet
 from src.core.batch_report import Month, Reporting
 from src.core.cli import add_output_dir, add_store, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
@@ -83,9 +83,7 @@ def _run_month(
 
 
 def _content(frame: pl.DataFrame, suffix: str) -> bytes:
-    stream = BytesIO()
-    frame.write_csv(stream) if suffix == ".csv" else frame.write_parquet(stream)
-    return stream.getvalue()
+    return frame.write_csv().encode() if suffix == ".csv" else sealed_parquet.to_bytes(frame)
 
 
 def run(
