@@ -38,8 +38,8 @@ SECURITY = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLOSE = (b"connection", b"close")
 
@@ -175,8 +175,10 @@ class Front:
         return caller
 
     def _headers(self, call: Call, headers: Any) -> list[tuple[bytes, bytes]]:
-        made = [*headers, (b"x-request-id", call.id.encode())]
-        made += [header for header in SECURITY if not any(name == header[0] for name, _ in headers)]
+        # A route with a policy of its own, a page, has said it.
+        made = [*headers, (b"x-request-id", call.id.encode()), *SECURITY]
+        if not any(name == POLICY[0] for name, _ in headers):
+            made.append(POLICY)
         if self.draining:
             made.append(_CLOSE)
         return made

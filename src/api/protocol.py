@@ -10,8 +10,42 @@ from src.api.front import Receive, Scope, Send, busy
 # From the first byte of a request to the end of its headers, and for a connection to send its first byte.
 HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 32_768
+LARGEST_WRITE = 65_536
 # After an answer that did not wait for the end of its request's body.
 LEFTOVER_SECONDS = 10.0
+
+
+class OneWrite:
+    """A transport that sends what is written in one turn of the event loop by one call, up to `LARGEST_WRITE` bytes.
+
+    uvicorn writes the head and the body of an answer apart, and a system call costs as much as a price.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > LARGEST_WRITE:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts, self._size = self._parts, [], 0
+        if parts:
+            self._transport.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -30,7 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_headers = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
         self._expect(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:

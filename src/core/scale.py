@@ -25,7 +25,7 @@ def inverse(transform: Transform, z: NDArray[np.floating]) -> NDArray[np.float64
 def in_unit(z: NDArray[np.floating], config: DatasetConfig) -> NDArray[np.float64]:
     """Take a model's answers to the target's unit, none below the `min` of the target's column; classes stay as is."""
     values, least = inverse(config.target.transform, z), least_estimate(config)
-    return values if least is None else np.maximum(values, least)
+    return values if least is None else np.maximum(values, least, out=values if values is not z else None)
 
 
 def least_estimate(config: DatasetConfig) -> float | None:

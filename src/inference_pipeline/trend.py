@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from src.inference_pipeline import _trees
+except ImportError:  # installed without a C compiler
+    _trees = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 Features = NDArray[np.float32]
 
@@ -88,10 +93,15 @@ class Trend:
     def __call__(self, X: Features) -> Array:
         """Return the trend on the model's scale, shape (n,)."""
         total = np.full(len(X), self.intercept)
-        if self.columns:
-            # Term by term: the same additions for one row as for a million, hence the same bits.
-            for term in self.terms(X).T:
-                total += term
+        if not self.columns:
+            return total
+        # Term by term either way: the same additions for one row as for a million, hence the same bits.
+        if _trees is not None:
+            columns, low, high, weights, absent = self._arrays
+            _trees.add_terms(np.ascontiguousarray(X), columns, weights, absent, low, high, total)
+            return total
+        for term in self.terms(X).T:
+            total += term
         return total
 
     def contributions(self, X: Features) -> Array:

@@ -93,3 +93,15 @@ def test_no_columns_no_share_and_no_known_value_are_no_trend() -> None:
     assert Trend.none().contributions(X).shape == X.shape
     X[:, 1] = np.nan
     assert np.isfinite(Trend.fit(X, z, (0, 1), 1.0, 1.0)(X)).all()
+
+
+def test_without_the_compiled_part_numpy_gives_the_same_trend(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(5)
+    X = np.exp(draw.normal(size=(500, 3))).astype(np.float32)
+    X[draw.random(X.shape) < 0.1] = np.nan
+    X[0], X[1], X[2] = 0, -1, np.inf
+    fitted = Trend.fit(X[3:], draw.normal(size=497), (0, 2), 1.0, 0.7)
+    compiled = fitted(X)
+    assert np.array_equal(compiled, np.concatenate([fitted(X[i : i + 1]) for i in range(len(X))]))
+    monkeypatch.setattr("src.inference_pipeline.trend._trees", None)
+    np.testing.assert_allclose(fitted(X), compiled, rtol=1e-13)
