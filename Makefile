@@ -33,7 +33,7 @@ serve: install ## the API on http://127.0.0.1:8000, with the embedded default wh
 	$(RUN) python -m src.api.main
 
 test: install lint types contracts ## everything that CI runs
-	$(RUN) python -m pytest --cov --cov-report=term
+	$(RUN) python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: install ## style
 	$(RUN) ruff check .
