@@ -134,7 +134,7 @@ def require_kind(name: str, column: Column, kind: pl.DataType, where: str) -> No
     """Refuse a column whose values are no texts, numbers or dates at all (DataError names it and what it holds)."""
     # Polars makes numbers of these without a word: 1 of true, days since 1970 of a date.
     is_other = column.type == "number" and (kind == pl.Boolean or kind.is_temporal())
-    if kind.is_nested() or is_other:
+    if kind.is_nested() or kind == pl.Binary or is_other:
         raise DataError(f"{where}: column {name}: holds {kind}, not {column.type}")
 
 

@@ -200,8 +200,8 @@ def test_a_column_of_lists_is_refused(config: DatasetConfig, tmp_path: Path) -> 
             load.read(tmp_path / "market.parquet", config)
 
 
-@pytest.mark.parametrize("kind", [pl.Boolean, pl.Date, pl.Datetime, pl.Duration])
-def test_what_polars_would_make_numbers_of_is_refused(config: DatasetConfig, kind: type[pl.DataType]) -> None:
+@pytest.mark.parametrize("kind", [pl.Boolean, pl.Date, pl.Datetime, pl.Duration, pl.Binary])
+def test_what_is_no_number_is_refused_whatever_it_casts_to(config: DatasetConfig, kind: type[pl.DataType]) -> None:
     rows = housets_frame().with_columns(inventory=pl.lit(None, kind))
     with pytest.raises(DataError, match=r"rows: column inventory: holds \w+(\(.*\))?, not number"):
         load.typed(rows.lazy(), config, "rows")
