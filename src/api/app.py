@@ -17,6 +17,7 @@ from src.api.openapi import document
 from src.api.problems import MEDIA_TYPE, Problem, of_error
 from src.api.routes import admin, comparables, datasets, docs, health, v2
 from src.api.routes.predict import Predict
+from src.api.routes.score import Score
 from src.api.service import Service
 from src.core.config import Settings
 from src.core.errors import HousecastError
@@ -24,7 +25,7 @@ from src.core.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
-PREDICT, DATASETS = "/predict", "/datasets/"
+PREDICT, SCORE, DATASETS = "/predict", "/score", "/datasets/"
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Front:
@@ -49,7 +50,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
     api.openapi = lambda: document(api, service.models)  # type: ignore[method-assign]
     for kind in (Problem, HTTPException, RequestValidationError, HousecastError, Exception):
         api.add_exception_handler(kind, _problem)
-    inner: App = _routed(Predict(service.models, service.work), api)
+    inner: App = _routed(Predict(service.models, service.work), Score(service.models, settings), api)
     if settings.cors_origins:
         inner = CORSMiddleware(
             inner, allow_origins=settings.cors_origins.split(), allow_methods=["GET", "POST"], allow_headers=["*"]
@@ -59,13 +60,15 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
     return front
 
 
-def _routed(predict: Predict, api: App) -> App:
+def _routed(predict: Predict, score: Score, api: App) -> App:
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
         if path == PREDICT:
             await predict(scope, receive, send, None)
         elif path.endswith(PREDICT) and path.startswith(DATASETS):
             await predict(scope, receive, send, path[len(DATASETS) : -len(PREDICT)])
+        elif path.endswith(SCORE) and path.startswith(DATASETS):
+            await score(scope, receive, send, path[len(DATASETS) : -len(SCORE)])
         else:
             await api(scope, receive, send)
 
