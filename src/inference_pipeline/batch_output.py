@@ -72,7 +72,13 @@ class BatchOutput:
             raise StoreError(self.failure or "the predictions have not been read")
         return self._rows
 
+    def look_again(self) -> None:
+        """Look at the store at the next question, however short the last look is ago."""
+        self._next_look = 0.0
+
     def _look(self) -> None:
+        # Set before as well: a call of `look_again` while this look goes on counts.
+        self._next_look = planned = self._clock() + self._check_seconds
         try:
             files = self._store.files()
             self._rows = self._refreshed(files)
@@ -81,7 +87,8 @@ class BatchOutput:
             logger.warning("predictions of %s cannot be read: %s", self._layout.config.name, error)
             self.failure = str(error)
         finally:
-            self._next_look = self._clock() + self._check_seconds
+            if self._next_look == planned:
+                self._next_look = self._clock() + self._check_seconds
 
     def _refreshed(self, files: Sequence[PredictionsFile]) -> PricedRows:
         before = self._rows or PricedRows(self._layout, assembled(self._layout, {}), ())

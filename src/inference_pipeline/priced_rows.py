@@ -1,7 +1,7 @@
 """The rows of a data set's monthly batches in memory, and what is asked of them: rows by page, how good they are."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,8 +83,8 @@ class PricedRows:
         Raises:
             DataError: no such column to sort by, or the selection asks for what the data set does not have.
         """
-        if sort is not None and sort not in self.layout.kinds:
-            raise DataError(f"sort: {sort[:64]!r} is not one of {', '.join(self.layout.kinds)}")
+        if sort is not None:
+            _check_sort(sort, self.layout.kinds)
         rows, chosen = self._selected(selection or Selection())
         # Positions are sorted and cut, so that only the rows of the page are copied.
         at = rows.select(pl.int_range(pl.len(), dtype=pl.UInt32)) if chosen is None else rows.select(chosen.arg_true())
@@ -113,19 +113,41 @@ class PricedRows:
             DataError: the data set has no dates or no regions to group or select by.
         """
         rows, chosen = self._selected(selection or Selection())
+        measures = _measures(self.layout)
         keys = [self._group(name) for name in by.split(",") if name != "none"]
         selected = rows.lazy() if chosen is None else rows.lazy().filter(chosen)
         if not keys:
-            return _finite(selected.select(self._measures()).collect())
+            return _finite(selected.select(measures).collect())
         names = [key.meta.output_name() for key in keys]
         if by == "month,region" and self.layout.order:
             # Rows lie in this order, so a group is a run of rows, and grouping takes half the time.
             run = pl.struct(MONTH, keys[1]).rle_id().alias(RUN)
-            summed = selected.with_columns(run).group_by(RUN).agg(*(key.first() for key in keys), *self._measures())
+            summed = selected.with_columns(run).group_by(RUN).agg(*(key.first() for key in keys), *measures)
             summed = summed.drop(RUN)
         else:
-            summed = selected.group_by(keys).agg(self._measures())
+            summed = selected.group_by(keys).agg(measures)
         return _finite(summed.sort(names, nulls_last=True).with_columns(pl.col(names).cast(pl.String)).collect())
+
+    def summary_page(
+        self,
+        by: By,
+        selection: Selection | None = None,
+        *,
+        sort: str | None = None,
+        descending: bool = False,
+        offset: int = 0,
+        limit: int = 10_000,
+    ) -> Page:
+        """Return groups of a summary, sorted by a column, missing values last; raises as `summary` and `page`.
+
+        In a column that these groups do not have, `region` of months, they are all equal and stay in their order.
+        """
+        if sort is not None:
+            _check_sort(sort, summary_columns(self.layout))
+        frame = self.summary(by, selection)
+        if sort in frame.columns:
+            frame = frame.sort(sort, descending=descending, nulls_last=True, maintain_order=True)
+        return Page(frame.slice(offset, limit), frame.height, offset)
 
     def _group(self, name: str) -> pl.Expr:
         config = self.layout.config
@@ -139,20 +161,6 @@ class PricedRows:
         if column is None or column not in self.layout.kinds:
             raise DataError(f"the predictions of {self.layout.config.name} have no {what}")
         return column
-
-    def _measures(self) -> list[pl.Expr]:
-        actual, predicted = self.layout.actual, self.layout.predicted
-        made = [pl.len().alias("n"), pl.col(actual).null_count().alias("n_without_actual")]
-        if self.layout.config.task == "classification":
-            return [*made, grouped.accuracy(actual, predicted).alias("accuracy")]
-        made += [pl.col(actual).mean().alias("mean_actual"), pl.col(predicted).mean().alias("mean_predicted")]
-        for metric in (grouped.mae, grouped.rmse, grouped.mape, grouped.mdape, grouped.bias):
-            made.append(metric(actual, predicted).alias(metric.__name__))
-        for level, (lower, upper) in self.layout.bounds.items():
-            made.append(grouped.coverage(actual, lower, upper).alias(f"coverage_{level}"))
-            made.append(grouped.mean_width(lower, upper).alias(f"mean_width_{level}"))
-            made.append(grouped.mean_relative_width(predicted, lower, upper).alias(f"mean_relative_width_{level}"))
-        return made
 
     def _selected(self, selection: Selection) -> tuple[pl.DataFrame, pl.Expr | None]:
         """Cut the months out of the frame, and say which of their rows are chosen; None: every one."""
@@ -179,14 +187,32 @@ class PricedRows:
         for name, month in (("from", first), ("to", last)):
             if month is not None and not _YEAR_AND_MONTH.fullmatch(month):
                 raise DataError(f"{name}: {month[:64]!r} is not a month: write it as 2022-01")
-        if first and last and first > last:
-            raise DataError(f"from {first} is after to {last}")
         parts = [p for p in self.parts if (not first or p.month >= first) and (not last or p.month <= last)]
         start = parts[0].start if parts else 0
         return self.frame.slice(start, sum(part.height for part in parts))
 
     def _plain(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.drop(MONTH).with_columns(pl.col(pl.Enum).cast(pl.String))
+
+
+def summary_columns(layout: Layout) -> list[str]:
+    """Return every column that a summary can have."""
+    return ["month", "region", *(measure.meta.output_name() for measure in _measures(layout))]
+
+
+def _measures(layout: Layout) -> list[pl.Expr]:
+    actual, predicted = layout.actual, layout.predicted
+    made = [pl.len().alias("n"), pl.col(actual).null_count().alias("n_without_actual")]
+    if layout.config.task == "classification":
+        return [*made, grouped.accuracy(actual, predicted).alias("accuracy")]
+    made += [pl.col(actual).mean().alias("mean_actual"), pl.col(predicted).mean().alias("mean_predicted")]
+    for metric in (grouped.mae, grouped.rmse, grouped.mape, grouped.mdape, grouped.bias):
+        made.append(metric(actual, predicted).alias(metric.__name__))
+    for level, (lower, upper) in layout.bounds.items():
+        made.append(grouped.coverage(actual, lower, upper).alias(f"coverage_{level}"))
+        made.append(grouped.mean_width(lower, upper).alias(f"mean_width_{level}"))
+        made.append(grouped.mean_relative_width(predicted, lower, upper).alias(f"mean_relative_width_{level}"))
+    return made
 
 
 def assembled(layout: Layout, months: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -206,6 +232,11 @@ def assembled(layout: Layout, months: Mapping[str, pl.DataFrame]) -> pl.DataFram
 def _listed(frame: pl.DataFrame, columns: set[str]) -> pl.Enum:
     names = pl.concat([frame[column].unique().drop_nulls().cast(pl.String) for column in sorted(columns)])
     return pl.Enum(names.unique().sort())
+
+
+def _check_sort(sort: str, columns: Collection[str]) -> None:
+    if sort not in columns:
+        raise DataError(f"sort: {sort[:64]!r} is not one of {', '.join(columns)}")
 
 
 def _finite(frame: pl.DataFrame) -> pl.DataFrame:

@@ -83,15 +83,18 @@ def test_only_what_has_changed_is_read_again(output: BatchOutput, store: Countin
     assert output.now().frame.equals(first.frame)
 
 
-def test_the_store_is_looked_at_now_and_then(config: DatasetConfig, store: Counting) -> None:
-    times = iter([0.0, 0.0, 0.0, 5.0, 9.9, 10.0, 10.0, 10.0, 10.0, 11.0])
-    output = BatchOutput(config, store, check_seconds=10, clock=lambda: next(times))
-    for _ in range(3):
+def test_the_store_is_looked_at_now_and_then_or_when_told(config: DatasetConfig, store: Counting) -> None:
+    now = [0.0]
+    output = BatchOutput(config, store, check_seconds=10, clock=lambda: now[0])
+    looks = []
+    for now[0] in (1.0, 2.0, 10.9, 11.0, 12.0, 20.9, 21.0):
         output.now()
-    assert store.looks == 1
+        looks.append(store.looks)
+    assert looks == [1, 1, 1, 2, 2, 2, 3]
+    output.look_again()
     output.now()
     output.now()
-    assert store.looks == 2
+    assert store.looks == 4
 
 
 def test_a_damaged_month_is_reported_and_left_out(

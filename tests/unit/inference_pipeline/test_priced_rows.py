@@ -10,7 +10,7 @@ from src.core import metrics, sealed_parquet
 from src.core.config import DatasetConfig, load_config
 from src.core.errors import DataError
 from src.inference_pipeline.prediction_file import Layout, read_month
-from src.inference_pipeline.priced_rows import By, Part, PricedRows, Selection, assembled
+from src.inference_pipeline.priced_rows import By, Part, PricedRows, Selection, assembled, summary_columns
 from tests.predictions import REGIONS, flowers_frame, month_frame
 
 MONTHS = ("2021-12", "2022-01", "2022-02", "2022-03")
@@ -88,7 +88,7 @@ def test_rows_are_selected_by_region_place_and_month(rows: PricedRows) -> None:
     assert total(first="2022-01") == 60
     assert total(last="2022-01") == 40
     assert total(first="2022-01", last="2022-02", places=("02101",)) == 2
-    assert total(first="2030-01") == total(last="2000-01") == 0
+    assert total(first="2030-01") == total(last="2000-01") == total(first="2022-02", last="2022-01") == 0
     assert rows.summary("month", Selection(first="2022-02")).get_column("month").to_list() == ["2022-02", "2022-03"]
     assert rows.summary("region", Selection(regions=(DENVER,))).get_column("region").to_list() == [DENVER]
     assert rows.summary("month", Selection(places=("99999",))).height == 0
@@ -124,14 +124,26 @@ def test_rows_are_sorted_by_any_column_and_equal_ones_keep_their_order(
     assert part.frame.rows(named=True) == wanted[3:8]
 
 
+def test_a_summary_is_sorted_and_cut(rows: PricedRows) -> None:
+    whole = rows.summary("month,region")
+    page = rows.summary_page("month,region", sort="mae", descending=True, offset=1, limit=3)
+    assert (page.total, page.offset) == (8, 1)
+    assert page.frame["mae"].to_list() == sorted(whole["mae"].to_list(), reverse=True)[1:4]
+    assert rows.summary_page("month,region").frame.equals(whole)
+    by_n = rows.summary_page("month,region", sort="n").frame
+    assert by_n.equals(whole), "equal ones stay in order"
+    assert rows.summary_page("month", sort="region", descending=True).frame.equals(rows.summary("month"))
+    assert rows.summary("month,region").columns == summary_columns(rows.layout)
+
+
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
         (lambda rows: rows.page(sort="secret"), "sort: 'secret' is not one of zipcode, date"),
         (lambda rows: rows.page(sort="__month"), "sort: '__month' is not one of"),
+        (lambda rows: rows.summary_page("month", sort="zipcode"), "sort: 'zipcode' is not one of month, region, n, "),
         (lambda rows: rows.page(Selection(first="2022-13")), "from: '2022-13' is not a month: write it as 2022-01"),
         (lambda rows: rows.summary("none", Selection(last="now")), "to: 'now' is not a month"),
-        (lambda rows: rows.page(Selection(first="2022-02", last="2022-01")), "from 2022-02 is after to 2022-01"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(rows: PricedRows, ask: object, said: str) -> None:
