@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -30,9 +30,16 @@ NICENESS = 10
 class Jobs:
     """Starts batches and follows them; safe in threads, and beside other processes over the same workspace."""
 
-    def __init__(self, settings: Settings, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        command: Sequence[str] = COMMAND,
+        on_end: Callable[[str], None] = lambda dataset: None,  # noqa: ARG005
+    ) -> None:
+        """Keep jobs in the workspace; `on_end` is told the data set of a batch before its job says that it ended."""
         self.records = Records(settings.workspace / "jobs")
         self._command = command
+        self._on_end = on_end
         self._environment = environment(settings)
         self._threads: set[threading.Thread] = set()
         self._stop = threading.Event()
@@ -86,6 +93,7 @@ class Jobs:
                 else:
                     code, last = self._run(started, lock)
                     ended = self.records.ended_by_itself(started) or self._broken_off(started, code, last)
+                    self._on_end(record.dataset)
                 self.records.keep(ended)
             except Exception:  # a thread has no caller who could be told
                 logger.exception("job %s broke off", record.id)
