@@ -9,6 +9,8 @@ from fastapi.openapi.utils import get_openapi
 
 from src.api.routes.comparables import COMPARABLES, MOST_COMPARABLES
 from src.api.served import Models, Served
+from src.inference_pipeline.prediction_file import Layout
+from src.inference_pipeline.priced_rows import summary_columns
 
 Content = dict[str, Any]
 
@@ -75,12 +77,29 @@ def document(api: FastAPI, models: Models) -> Content:
         schemas[f"{name}_row"] = one.contract.schema()
         schemas[f"{name}_prices"] = answer_schema(one)
         schemas[f"{name}_comparables"] = comparables_schema(one)
+    _name_choices(made["paths"], list(served.values()))
     made["components"]["securitySchemes"] = SECURITY
     made["security"] = [{}, *({name: []} for name in SECURITY)]
     for operations in made["paths"].values():
         for operation in operations.values():
             operation["responses"] = _responses(operation["responses"])
     return made
+
+
+def _name_choices(paths: Content, served: list[Served]) -> None:
+    """Say which data sets there are, and by which of their columns the batch's output can be sorted."""
+    layouts = [Layout(one.config) for one in served]
+    rows = dict.fromkeys(name for one in layouts for name in one.kinds)
+    scores = dict.fromkeys(name for one in layouts for name in summary_columns(one))
+    choices = {
+        "/datasets/{name}": {"name": [one.dataset for one in served]},
+        "/datasets/{name}/predictions": {"name": [one.dataset for one in served], "sort": list(rows)},
+        "/datasets/{name}/summary": {"name": [one.dataset for one in served], "sort": list(scores)},
+    }
+    for path, named in choices.items():
+        for parameter in paths[path]["get"]["parameters"]:
+            if named.get(parameter["name"]):
+                parameter["schema"] = {"type": "string", "enum": named[parameter["name"]]}
 
 
 def _responses(responses: Mapping[str, Any]) -> Content:

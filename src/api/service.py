@@ -4,6 +4,7 @@ import os
 
 from fastapi import Request
 
+from src.api.outputs import Outputs
 from src.api.served import Models
 from src.api.telemetry import Telemetry
 from src.api.work import Work
@@ -21,6 +22,7 @@ class Service:
         self.store = store
         self.models = Models(store, settings)
         self.telemetry = Telemetry()
+        self.outputs = Outputs(settings)
         self.work = Work(min(PRICE_THREADS, os.cpu_count() or 1), settings.max_in_flight)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.core.config import load_config
+from tests.predictions import put_months
 from tests.serving import ADMIN_KEY, KEYS, Server, Small, copied, serving
 
 HOUSETS = load_config("housets")
@@ -18,6 +19,7 @@ HOUSETS = load_config("housets")
 def server(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("document")
     store = copied(small, folder / "models")
+    put_months(folder / "predictions", "2022-01", "2022-02")
     # So few rows that the largest valid body is below the limit of bytes.
     told = {"MODEL_STORE": str(store.root), "WORKSPACE": str(folder), "MAX_ROWS": "50"}
     with serving(folder, API_KEYS=KEYS, RATE_LIMIT="0", **told) as made:
@@ -37,6 +39,14 @@ def test_the_document_shows_the_real_rows(server: Server, small: Small) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             assert "application/problem+json" in operation["responses"]["default"]["content"]
+
+
+def test_the_document_names_what_the_batchs_output_is_sorted_by(server: Server) -> None:
+    paths = server.get("/openapi.json").json()["paths"]
+    for path, column in (("predictions", "city_full"), ("summary", "coverage_95")):
+        named = {one["name"]: one for one in paths[f"/datasets/{{name}}/{path}"]["get"]["parameters"]}
+        assert column in named["sort"]["schema"]["enum"]
+        assert named["name"]["schema"]["enum"] == ["housets"]
 
 
 def test_the_page_needs_nothing_from_elsewhere(server: Server) -> None:
