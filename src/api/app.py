@@ -15,7 +15,7 @@ from src.api.drain import Drain
 from src.api.front import App, Front, Receive, Scope, Send
 from src.api.openapi import document
 from src.api.problems import MEDIA_TYPE, Problem, of_error
-from src.api.routes import admin, comparables, datasets, docs, health, predictions, v2
+from src.api.routes import admin, batch, comparables, datasets, docs, health, predictions, v2
 from src.api.routes.predict import Predict
 from src.api.routes.score import Score
 from src.api.service import Service
@@ -44,7 +44,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
         redoc_url=None,
     )
     api.state.service = service
-    for module in (health, docs, datasets, comparables, v2, predictions, admin):
+    for module in (health, docs, datasets, comparables, v2, predictions, batch, admin):
         api.include_router(module.router)
     api.mount(docs.ASSETS, docs.assets())
     api.openapi = lambda: document(api, service.models)  # type: ignore[method-assign]
@@ -90,6 +90,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         clock.cancel()
         with suppress(asyncio.CancelledError):
             await clock
+        await asyncio.to_thread(service.jobs.stop)
         service.models.stop()
         service.work.close()
         service.telemetry.flush()

@@ -4,6 +4,7 @@ import os
 
 from fastapi import Request
 
+from src.api.jobs import Jobs
 from src.api.outputs import Outputs
 from src.api.served import Models
 from src.api.telemetry import Telemetry
@@ -23,6 +24,7 @@ class Service:
         self.models = Models(store, settings)
         self.telemetry = Telemetry()
         self.outputs = Outputs(settings)
+        self.jobs = Jobs(settings, on_end=self.outputs.look_again)
         self.work = Work(min(PRICE_THREADS, os.cpu_count() or 1), settings.max_in_flight)
 
 

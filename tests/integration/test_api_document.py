@@ -67,6 +67,8 @@ def test_thousands_of_requests_find_no_crash_and_no_answer_but_those_of_the_docu
     command += ["--header", f"Authorization: Bearer {ADMIN_KEY}", "--max-examples", "60", "--seed", "7", "--no-color"]
     # No schema can say that a tensor has as many elements as its shape; test_v2_malformed makes up requests of those.
     command += ["--exclude-path-regex", "^/v2/.*/infer$"]
+    # Each of its requests may start a process, and a 503 is what it should answer to the fifth.
+    command += ["--exclude-path", "/run_batch"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     generated = re.search(r"([\d,]+) generated", done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
