@@ -1,5 +1,6 @@
 """A model version on disk: an immutable folder whose manifest vouches for every file."""
 
+import errno
 import logging
 import os
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from src.core import signature
-from src.core.errors import BundleError, StoreError
+from src.core.errors import BundleError, StoreError, why
 from src.core.files import replacing, sha256
 from src.core.manifest import (
     CONTENTS,
@@ -133,7 +134,8 @@ def verify_as(folder: Path, dataset: str, version: str | None = None, *, public_
     manifest = verify(folder, public_key=public_key)
     if manifest.dataset != dataset or version not in (None, manifest.version):
         wanted = dataset if version is None else f"{dataset} {version}"
-        raise BundleError(f"{folder} holds {manifest.dataset} {manifest.version} and not {wanted}")
+        brief = "what has the version's name is another version or another data set's"
+        raise BundleError(f"{folder} holds {manifest.dataset} {manifest.version} and not {wanted}", brief=brief)
     return manifest
 
 
@@ -160,7 +162,11 @@ def receive(
                 return into
         verify_as(into, dataset, version, public_key=public_key)
     except OSError as error:
-        raise StoreError(f"{dataset} {version} cannot be written to {into}: {error.strerror or error}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StoreError(
+            f"{dataset} {version} cannot be written to {into}: {error.strerror or error}",
+            brief="the disk is full" if full else f"the version cannot be copied ({why(error)})",
+        ) from error
     return into
 
 
@@ -198,7 +204,8 @@ def _check_packages(folder: Path, manifest: Manifest) -> None:
     if made_with.split(".")[:2] != running.split(".")[:2]:
         raise BundleError(
             f"{folder}: {model} was made with {package} {made_with} and {running} is installed. Models load silently"
-            f" wrong across versions: install {package} {made_with} or train again"
+            f" wrong across versions: install {package} {made_with} or train again",
+            brief="the version was made with other software than is installed here",
         )
     # The other kind of model's package does not matter to this one.
     unused = {other for other in MODELS.values() if other != package}

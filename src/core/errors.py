@@ -9,14 +9,27 @@ HousecastError
 └── GateError      the work was done and the result is not good enough
 
 A message says what is wrong, with which value, and what to do about it. `exit_code` is what a command
-line ends with: 2 when the user can mend the input, 1 when a gate, check or job failed.
+line ends with: 2 when the user can mend the input, 1 when a gate, check or job failed. `brief` says the same to whoever
+asks, without a path, a name or a secret; it is empty where nothing is worth telling.
 """
+
+import os
 
 
 class HousecastError(Exception):
     """Any error raised on purpose; `str(error)` is one readable line or short block."""
 
     exit_code = 1
+    brief = ""
+
+    def __init__(self, message: str = "", *, brief: str = "") -> None:
+        super().__init__(message)
+        self.brief = brief or self.brief
+
+
+def why(error: OSError) -> str:
+    """Say what the system answered, without the path that `str(error)` may hold."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
 class ConfigError(HousecastError):
@@ -50,6 +63,8 @@ class StoreError(HousecastError):
 
 class BundleError(HousecastError):
     """A model version is incomplete, altered, or needs other package versions."""
+
+    brief = "the version is damaged"
 
 
 class GateError(HousecastError):

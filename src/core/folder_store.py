@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from src.core.bundle import MANIFEST, Manifest, assembling, receive, sync, verify_as
-from src.core.errors import StoreError
+from src.core.errors import StoreError, why
 from src.core.files import replacing
 from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, parse_manifest
 from src.core.moves import MovesVersions
@@ -31,12 +31,16 @@ class FolderStore(MovesVersions):
 
     def datasets(self) -> list[str]:
         """Return the names of the datasets that have a whole version."""
-        return [name for name in _folders(self.root) if DATASET.fullmatch(name) and self.versions(name)]
+        with self._explained():
+            names = _folders(self.root)
+        return [name for name in names if DATASET.fullmatch(name) and self.versions(name)]
 
     def versions(self, dataset: str) -> list[str]:
         """Return the whole versions, oldest first."""
         folder = self.root / check_dataset(dataset)
-        return [name for name in _folders(folder) if VERSION.fullmatch(name) and (folder / name / MANIFEST).is_file()]
+        with self._explained():
+            names = [name for name in _folders(folder) if VERSION.fullmatch(name)]
+            return [name for name in names if (folder / name / MANIFEST).is_file()]
 
     def manifest(self, dataset: str, version: str) -> Manifest:
         """Read a version's manifest; its files are not checked (StoreError, BundleError)."""
@@ -131,7 +135,10 @@ class FolderStore(MovesVersions):
         except OSError as error:
             # A failed copy names its source, which has nothing to do with the store.
             where = f" ({error.filename})" if str(error.filename).startswith(str(self.root)) else ""
-            raise StoreError(f"model store {self.root}: {error.strerror or error}{where}") from error
+            raise StoreError(
+                f"model store {self.root}: {error.strerror or error}{where}",
+                brief=f"the store cannot be read or written ({why(error)})",
+            ) from error
 
 
 def _try_lock(stream: IO[str]) -> bool:

@@ -29,6 +29,7 @@ FILES = (*MODELS, *CONTENTS, MANIFEST)
 MAX_FILE_BYTES = 2**30
 MAX_MANIFEST_BYTES = 2**16
 DATASET = re.compile(r"[a-z][a-z0-9_]{0,63}")
+NOT_SIGNED = "the version is not signed as asked"
 VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
@@ -81,9 +82,13 @@ def parse_manifest(text: bytes, where: str, public_key: str | None = None) -> Ma
     check_names([*manifest.files, MANIFEST], f"{where} (its list of files)")
     if public_key:
         if manifest.signature is None:
-            raise BundleError(f"{where} is not signed, and a public key is set: seal it with the private key")
+            raise BundleError(
+                f"{where} is not signed, and a public key is set: seal it with the private key", brief=NOT_SIGNED
+            )
         if not signature.matches(manifest.signed_bytes(), manifest.signature, public_key):
-            raise BundleError(f"{where}: the signature does not match the public key: altered, or another signer's")
+            raise BundleError(
+                f"{where}: the signature does not match the public key: altered, or another signer's", brief=NOT_SIGNED
+            )
     return manifest
 
 

@@ -61,7 +61,8 @@ def parse_pointer(text: bytes, where: str) -> Pointer:
         return Pointer.model_validate_json(text)
     except ValidationError as error:
         raise StoreError(
-            f"{where} is damaged ({first_problem(error)}): restore it, or delete it and promote a version"
+            f"{where} is damaged ({first_problem(error)}): restore it, or delete it and promote a version",
+            brief="the record of which version is current is damaged",
         ) from error
 
 
@@ -81,7 +82,10 @@ def check_version(version: str) -> str:
 
 def unknown(dataset: str, version: str, whole: Sequence[str]) -> StoreError:
     """Make the error for a version that the store does not have whole."""
-    return StoreError(f"{dataset} has no version {version} in the store. The latest: {', '.join(whole[-3:]) or 'none'}")
+    return StoreError(
+        f"{dataset} has no version {version} in the store. The latest: {', '.join(whole[-3:]) or 'none'}",
+        brief="the version is not in the store, or not whole",
+    )
 
 
 def lost(dataset: str, version: str, winner: Pointer | None, why: str) -> StoreError:

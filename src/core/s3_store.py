@@ -17,19 +17,24 @@ from src.core.errors import BundleError, ConfigError, StoreError
 from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, check_names, parse_manifest
 from src.core.moves import MovesVersions
 from src.core.pointer import check_dataset, check_version, unknown
-from src.core.s3_errors import ABSENT, CONDITION_FAILED, code_of, explained
+from src.core.s3_errors import ABSENT, CONDITION_FAILED, code_of, explained, no_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK = 2**20
+# An upload over a slow line needs that long from its last byte's way into the machine's buffers to the answer.
+SILENCE = 30.0
 
 
-def connect(bucket: str, settings: Settings) -> "S3Client":
-    """Make a client that gives up on a dead endpoint within seconds (StoreError when it cannot be set up)."""
+def connect(bucket: str, settings: Settings, silence: float = SILENCE) -> "S3Client":
+    """Make a client that gives up on a dead endpoint within seconds (StoreError when it cannot be set up).
+
+    `silence`: seconds without a byte after which an answer is given up; without any byte of it, it is asked for thrice.
+    """
     options = Config(
         connect_timeout=3,
-        read_timeout=30,
+        read_timeout=silence,
         retries={"mode": "standard", "total_max_attempts": 3},
     )
     with explained(bucket, ""):
@@ -156,6 +161,8 @@ class S3Store(MovesVersions):
         found: dict[str, int] = {}
         with explained(self.bucket, full):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=full):
+                if "IsTruncated" not in page:  # some other server's page would read as an empty list
+                    raise no_s3(self.bucket, full)
                 found |= {entry["Key"].removeprefix(full): entry["Size"] for entry in page.get("Contents", ())}
         return found
 
@@ -169,8 +176,13 @@ class S3Store(MovesVersions):
                 if code_of(error) == "NoSuchKey":
                     return None
                 raise
+            if "ETag" not in answer:
+                raise no_s3(self.bucket, full)
             with closing(answer["Body"]) as body:
-                return body.read(limit + 1), answer["ETag"]
+                content = body.read(limit + 1)
+                if len(content) <= limit:
+                    body.read(1)  # at the end botocore tells whether all of it came
+                return content, answer["ETag"]
 
     def _download(self, key: str, path: Path, limit: int) -> None:
         size = 0
@@ -191,5 +203,7 @@ class S3Store(MovesVersions):
         full = f"{self.root}/{key}"
         with explained(self.bucket, full):
             answer = self.client.get_object(Bucket=self.bucket, Key=full)
+            if "ETag" not in answer:
+                raise no_s3(self.bucket, full)
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(CHUNK)

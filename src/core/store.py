@@ -57,8 +57,10 @@ class Store(Protocol):
         """Copy a version to the folder `into`, checked before it appears there."""
 
 
-def open_store(uri: str | None, settings: Settings, default: Path) -> Store:
+def open_store(uri: str | None, settings: Settings, default: Path, *, silence: float | None = None) -> Store:
     """Open the store at `uri`, else MODEL_STORE, else S3_BUCKET, else the folder `default`.
+
+    `silence`: seconds without a byte after which an answer of S3 is given up; 30 if not given.
 
     Raises:
         ConfigError: the URI is neither a folder nor s3://bucket/prefix.
@@ -69,10 +71,10 @@ def open_store(uri: str | None, settings: Settings, default: Path) -> Store:
     if isinstance(place, Path):
         return FolderStore(place, public_key=settings.bundle_public_key)
     # botocore takes 0.3 s to import, which a folder store need not pay.
-    from src.core.s3_store import S3Store, connect
+    from src.core.s3_store import SILENCE, S3Store, connect
 
     bucket, prefix = place
-    return S3Store(connect(bucket, settings), bucket, prefix, public_key=settings.bundle_public_key)
+    return S3Store(connect(bucket, settings, silence or SILENCE), bucket, prefix, public_key=settings.bundle_public_key)
 
 
 def typed_version(store: Store, dataset: str, version: str | None) -> str | None:

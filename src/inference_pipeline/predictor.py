@@ -180,7 +180,8 @@ class Predictor:
                 first = int(np.argmax(wrong.reshape(len(rows), -1).any(axis=1)))
                 said, asked = (np.array2string(a[first], precision=4) for a in (answers, wanted))
                 raise BundleError(
-                    f"version {self.version} does not reproduce its golden row {first}: {said} instead of {asked}"
+                    f"version {self.version} does not reproduce its golden row {first}: {said} instead of {asked}",
+                    brief="the version does not give the answers that it was published with",
                 )
 
     @property

@@ -14,7 +14,8 @@ from src.core.config import Settings
 from src.core.errors import BundleError, ConfigError, StoreError
 from src.core.store import Store, open_store
 from tests.bundles import V1, sealed
-from tests.integration.stores import SECRET, BucketPlace, isolate_aws
+from tests.faulty_proxy import Fault, FaultyProxy
+from tests.integration.stores import SECRET, WHO, BucketPlace, isolate_aws
 
 
 def _s3(endpoint: str, uri: str = "s3://prices/prefix") -> Store:
@@ -88,6 +89,8 @@ def test_refusals_say_bucket_and_remedy(
             assert remedy in message
             assert SECRET not in message
             assert "AKIA" not in message
+            assert caught.value.brief
+            assert "prices" not in caught.value.brief
     assert not (tmp_path / "cache").exists()
 
 
@@ -116,6 +119,35 @@ def test_an_endpoint_that_hangs_up_is_a_clear_error(monkeypatch: pytest.MonkeyPa
 def _hang_up(server: socket.socket, times: int) -> None:
     for _ in range(times):
         server.accept()[0].close()
+
+
+@pytest.mark.parametrize("kind", ["page", "noise", "cut", "refuse"])
+def test_what_is_no_answer_of_s3s_is_a_clear_error(
+    tmp_path: Path, s3_endpoint: str, s3_settings: Settings, kind: Any
+) -> None:
+    place = BucketPlace(s3_settings)
+    place.open().publish("housets", sealed(tmp_path / "b"))
+    place.open().promote("housets", V1, **WHO)
+    with FaultyProxy(s3_endpoint) as proxy:
+        store = _s3(proxy.url, place.uri)
+        proxy.break_(Fault(kind))
+        for call in (
+            store.datasets,
+            lambda: store.current("housets"),
+            lambda: store.manifest("housets", V1),
+            lambda: store.read("housets", V1, "config.yaml"),
+            lambda: store.fetch("housets", V1, tmp_path / "cache"),
+            lambda: store.promote("housets", V1, **WHO),
+        ):
+            with pytest.raises(StoreError, match=r"not S3|unreachable|answered 500") as caught:
+                call()
+            assert caught.value.brief
+        for kind_of_body in ("page", "cut"):
+            proxy.break_(Fault(kind_of_body, "model.ubj"))
+            with pytest.raises(StoreError, match=r"not S3|unreachable"):
+                store.fetch("housets", V1, tmp_path / "cache")
+        proxy.heal()
+        assert store.fetch("housets", V1, tmp_path / "cache").is_dir()
 
 
 def test_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,8 +90,9 @@ def test_a_disk_that_fills_while_fetching_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("src.core.bundle.sync", full)
-    with pytest.raises(StoreError, match=f"{V1} cannot be written to .*{V1}: No space left on device"):
+    with pytest.raises(StoreError, match=f"{V1} cannot be written to .*{V1}: No space left on device") as caught:
         place.open().fetch("housets", V1, tmp_path / "cache" / V1)
+    assert caught.value.brief == "the disk is full"
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -116,6 +117,20 @@ def test_a_disk_that_fills_while_publishing_or_promoting_leaves_the_old_version(
     assert place.open().current("housets") == before
     assert sorted(path.name for path in (place.root / "housets").iterdir()) == listed
     assert place.open().publish("housets", tmp_path / "third") == V3
+
+
+def test_a_folder_that_cannot_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = FolderPlace(tmp_path / "models")
+    published(place, tmp_path, V1)
+
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", broken)
+    for call in (place.open().datasets, lambda: place.open().versions("housets")):
+        with pytest.raises(StoreError, match=r"model store .*models: Input/output error") as caught:
+            call()
+        assert caught.value.brief == "the store cannot be read or written (Input/output error)"
 
 
 def test_a_store_that_is_a_file_or_is_locked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
