@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,42 @@ def client_of(settings: Settings, store: Store | None = None, address: str = "12
                 raise TimeoutError(client.get("/health").text)
             time.sleep(0.02)
         yield client
+
+
+class Asking:
+    """Asks for prices all the time, in a thread; each answer must be 200, with the prices of the version it names."""
+
+    def __init__(self, client: TestClient, small: Small, headers: dict[str, str]) -> None:
+        self.count, self.failures = 0, list[str]()
+        self.versions: list[str] = []  # in the order of their first answers
+        self._client, self._headers, self._rows = client, headers, small.rows[:3]
+        models = zip(small.versions, (small.predictor, small.other), strict=True)
+        self._wanted = {version: model.predict(self._rows).estimate.tolist() for version, model in models}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def _ask(self) -> None:
+        while not self._stop.wait(0.02):
+            answer = self._client.post("/predict", json=self._rows, headers=self._headers)
+            self.count += 1
+            if answer.status_code != 200:
+                self.failures.append(answer.text)
+                continue
+            said = answer.json()
+            version = said["model"]["version"]
+            if said["predictions"] != self._wanted[version]:
+                self.failures.append(f"not the prices of {version}")
+            if version not in self.versions[-1:]:
+                self.versions.append(version)
+
+    def __enter__(self) -> "Asking":
+        self._thread.start()
+        until(lambda: self.count, "the first price")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
 
 
 @dataclass

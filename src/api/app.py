@@ -26,6 +26,8 @@ from src.core.store import Store, open_store
 logger = logging.getLogger(__name__)
 
 PREDICT, SCORE, DATASETS = "/predict", "/score", "/datasets/"
+# S3 that has not sent a byte for so long is asked again, or given up: nobody waits for it, but `/health` must tell.
+SILENCE = 10.0
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Front:
@@ -34,7 +36,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
     Raises:
         ConfigError: the store or the keys in the settings are wrong.
     """
-    service = Service(settings, store or open_store(None, settings, settings.workspace / "models"))
+    store = store or open_store(None, settings, settings.workspace / "models", silence=SILENCE)
+    service = Service(settings, store)
     api = FastAPI(
         title="housecast",
         version=health.VERSION,

@@ -4,108 +4,50 @@ A version is fetched beside the one that serves, verified, loaded, made to repro
 place in one assignment. One that fails stays out and is reported; a store that is down changes nothing for callers.
 """
 
-import errno
-import json
+import asyncio
 import logging
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
-import polars as pl
-
-from src.api.contract import Row, RowContract, example
+from src.api.looks import Look, Looks
 from src.api.problems import Problem
-from src.core.config import DatasetConfig, Settings
-from src.core.errors import BundleError, ConfigError, HousecastError, StoreError
-from src.core.manifest import Manifest, parse_manifest
+from src.api.sync import Failure, Sync, in_words, log_error, with_look
+from src.api.version import Cache, Served, load
+from src.core.config import Settings
+from src.core.pointer import Pointer
 from src.core.store import Store
-from src.inference_pipeline.predictor import Predictor
+
+__all__ = ["Models", "Served"]
 
 logger = logging.getLogger(__name__)
 
-# A version that failed is tried again after this long, then twice as long, up to the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 10.0, 300.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """One version in memory, with the folder it was loaded from; immutable."""
-
-    predictor: Predictor
-    contract: RowContract
-    manifest: Manifest
-    folder: Path
-    loaded_at: datetime
-
-    @property
-    def config(self) -> DatasetConfig:
-        return self.predictor.config
-
-    @property
-    def dataset(self) -> str:
-        return self.predictor.config.name
-
-    @property
-    def version(self) -> str:
-        return self.predictor.version
-
-    @cached_property
-    def about(self) -> dict[str, str]:
-        """What every answer says of the model that gave it."""
-        target = self.config.target
-        return {
-            "dataset": self.dataset,
-            "version": self.version,
-            "target": target.column,
-            "unit": target.unit,
-            "created": self.manifest.created.isoformat(),
-        }
-
-    @cached_property
-    def produced(self) -> pl.Schema:
-        """The columns of an answer as a frame, with their types."""
-        return self.predictor.predict([]).frame(self.config.target.column).schema
-
-    @cached_property
-    def example(self) -> Row:
-        """A row that the contract takes, from the golden ones."""
-        golden = json.loads((self.folder / "golden.json").read_text(encoding="utf-8"))
-        return example(golden["rows"], self.config)
-
-
-@dataclass
-class Sync:
-    """How following one data set went: the last look, its outcome in words that hold no path, and when to try again."""
-
-    at: datetime
-    outcome: str = "ok"
-    detail: str = ""
-    version: str | None = None
-    failures: int = field(default=0, repr=False)
-    next_try: float = field(default=0.0, repr=False)
+# How often in one look a version is put aside because another one was promoted while it was loaded.
+MOST_CHANGES = 3
+# A load under way is waited for when the server stops: a thread in the middle of it must not meet Python's end.
+STOP_SECONDS = 5.0
 
 
 class Models:
-    """The versions that serve, by data set; a thread follows the store."""
+    """The versions that serve, by data set; threads follow the store."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.settings = settings
+        self._cache = Cache(settings.cache)
         self._served: Mapping[str, Served] = {}
-        self.syncs: dict[str, Sync] = {}
-        self.store_sync = Sync(datetime.now(UTC), "not yet", "no look at the store has ended yet")
-        self._looking = threading.Lock()
+        self._syncs: dict[str, Sync] = {}
+        self._failures: dict[str, Failure] = {}
+        self._store_sync = Sync.now("not yet", "no look at the store has ended yet")
+        self._list = Looks("the store", self._look_at_list)
+        self._looks: dict[str, Looks] = {}
+        self._swapping = threading.Lock()
+        self._loading = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._own_cache: Path | None = None
 
     @property
     def served(self) -> Mapping[str, Served]:
@@ -120,7 +62,7 @@ class Models:
         return found
 
     def _absent(self, dataset: str) -> Problem:
-        if dataset != self.settings.default_dataset and dataset not in self.syncs:
+        if dataset != self.settings.default_dataset and dataset not in self._looks:
             known = ", ".join(sorted(self._served)) or "none yet"
             return Problem(404, "no-dataset", f"No data set {dataset[:64]!r} is served. Served: {known}.")
         return Problem(
@@ -129,136 +71,147 @@ class Models:
 
     def reason(self, dataset: str) -> str:
         """Say why a data set is not served, in words without a path."""
-        sync = self.syncs.get(dataset) or self.store_sync
-        if sync.outcome == "ok":
-            return "the store has no current version of it"
-        return sync.detail
+        sync = self.sync_of(dataset) or self.store_sync
+        return "the store has no current version of it" if sync.outcome == "ok" else sync.detail
+
+    @property
+    def store_sync(self) -> Sync:
+        """How listing the store's data sets goes."""
+        return with_look(self._store_sync, self._list.now)
+
+    def sync_of(self, dataset: str) -> Sync | None:
+        """Return how following a data set goes, None for one that is not known."""
+        looks = self._looks.get(dataset)
+        if looks is None:
+            return None
+        last = self._syncs.get(dataset) or Sync.now("not yet", "no look at it has ended yet")
+        return with_look(last, looks.now)
 
     def start(self) -> None:
-        """Follow the store from now on, in a thread."""
+        """Follow the store from now on."""
+        self._follow_also([self.settings.default_dataset])  # it need not wait for the list
         self._thread = threading.Thread(target=self._follow, name="model sync", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop following; a download that hangs in the network is left to end with the process."""
+        """Stop following; a look that hangs in the network is left to end with the process."""
         self._stop.set()
-        if self._thread:
-            self._thread.join(timeout=2)
-        if self._own_cache:
-            shutil.rmtree(self._own_cache, ignore_errors=True)
+        if self._loading.acquire(timeout=STOP_SECONDS):  # nothing is being loaded, and nothing will be
+            self._cache.close()
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:  # the thread must outlive whatever a store can do
-                logger.exception("looking at the store failed")
-                self.store_sync = Sync(datetime.now(UTC), "failed", "looking at the store failed")
+            for looks in (self._list, *list(self._looks.values())):
+                try:
+                    looks.ask()
+                except RuntimeError:  # the machine has no thread left; perhaps later
+                    logger.exception("no look at the store could be begun")
             self._stop.wait(self.settings.sync_seconds)
 
-    def look(self, *, again: bool = False) -> None:
-        """Look at the pointer of every data set and load what changed; `again`: what failed as well, at once."""
-        with self._looking:
-            try:
-                names = self.store.datasets()
-            except HousecastError as error:
-                logger.warning("the store cannot be read: %s", error)
-                self.store_sync = Sync(datetime.now(UTC), "failed", in_words(error))
-                return
-            self.store_sync = Sync(datetime.now(UTC))
-            first = self.settings.default_dataset
-            for name in sorted(names, key=lambda one: (one != first, one)):
-                if self._stop.is_set():
-                    return
-                self._follow_one(name, again=again)
+    async def look(self, seconds: float) -> bool:
+        """Look now, also for what failed and was to wait; tells whether all looks ended within so many seconds."""
+        ended = await _ended([self._list.ask(again=True)], seconds / 2)
+        asked = [looks.ask(again=True) for looks in list(self._looks.values())]
+        return await _ended(asked, seconds / 2) and ended
 
-    def _follow_one(self, dataset: str, *, again: bool) -> None:
-        last = self.syncs.get(dataset)
-        wanted = None
+    def _look_at_list(self, look: Look) -> None:
+        look.doing = "listing the data sets"
+        try:
+            names = self.store.datasets()
+        except Exception as error:  # noqa: BLE001  (whatever it was, it is said, and asked again)
+            log_error(error, "the store cannot be read")
+            if not look.given_up:
+                self._store_sync = Sync.now("failed", in_words(error))
+            return
+        if not look.given_up:
+            self._store_sync = Sync.now()
+            self._follow_also(names)
+
+    def _follow_also(self, names: Iterable[str]) -> None:
+        with self._swapping:
+            new = [name for name in names if name not in self._looks]
+            self._looks |= {name: Looks(name, partial(self._look_at, name)) for name in new}
+        for name in new:
+            self._looks[name].ask()
+
+    def _look_at(self, dataset: str, look: Look) -> None:
+        if self._stop.is_set():
+            return
+        sync = self._followed(dataset, look)
+        if not look.given_up:
+            self._syncs[dataset] = sync
+
+    def _followed(self, dataset: str, look: Look) -> Sync:
+        """Bring what serves to what the store says, and return how that went."""
+        look.doing = "asking which version is current"
+        pointer: Pointer | None = None
         try:
             pointer = self.store.current(dataset)
-            wanted = pointer.version if pointer else None
-            waiting = last is not None and last.version == wanted and time.monotonic() < last.next_try and not again
-            if waiting:
-                return
-            now = self._served.get(dataset)
-            if wanted and (now is None or now.version != wanted):
-                self._swap(dataset, wanted)
-            self.syncs[dataset] = Sync(datetime.now(UTC), version=wanted)
-        except (HousecastError, OSError) as error:
-            logger.warning("%s %s stays out: %s", dataset, wanted or "", error)
-            failures = last.failures + 1 if last and last.version == wanted else 1
-            pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) if wanted else 0.0
-            self.syncs[dataset] = Sync(
-                datetime.now(UTC), "failed", in_words(error), wanted, failures, time.monotonic() + pause
-            )
+            now, failure = self._served.get(dataset), self._failures.get(dataset)
+            if pointer is None:
+                lost = "the store does not say any more which version is current"
+                return Sync.now("failed", lost) if now else Sync.now()
+            if now is None or now.version != pointer.version:
+                if failure and failure.waits(pointer) and not look.again:
+                    return Sync.now("failed", failure.detail, pointer.version)
+                pointer = self._swap(dataset, pointer, look)
+            self._failures.pop(dataset, None)
+            return Sync.now(version=pointer.version)
+        except Exception as error:  # noqa: BLE001  (a version can be wrong in ways that nobody thought of)
+            unknown = f"{dataset}: which version is current cannot be asked"
+            log_error(error, f"{dataset}: {pointer.version} stays out" if pointer else unknown)
+            if pointer:
+                self._failures[dataset] = Failure.of(error, pointer, self._failures.get(dataset))
+            return Sync.now("failed", in_words(error), pointer.version if pointer else None)
 
-    def _swap(self, dataset: str, version: str) -> None:
-        started = time.perf_counter()
-        folder = self.store.fetch(dataset, version, self._cache / dataset / version)
-        try:
-            made = self._load(folder, dataset)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        before = self._served.get(dataset)
-        self._served = {**self._served, dataset: made}
-        logger.info("%s: %s serves, loaded in %.1f s", dataset, version, time.perf_counter() - started)
-        self._prune(dataset, {version, before.version if before else version})
-
-    def _load(self, folder: Path, dataset: str) -> Served:
-        predictor = Predictor.load(folder, self.settings.bundle_public_key)
-        if predictor.config.name != dataset:
-            raise BundleError(f"{folder} was made for {predictor.config.name} and not for {dataset}")
-        contract = RowContract(predictor.config, self.settings.max_rows)
-        manifest = parse_manifest((folder / "manifest.json").read_bytes(), str(folder))
-        return Served(predictor, contract, manifest, folder, datetime.now(UTC))
-
-    def _prune(self, dataset: str, kept: set[str]) -> None:
+    def _swap(self, dataset: str, pointer: Pointer, look: Look) -> Pointer:
+        """Load the version and put it in its place, or the one that was promoted meanwhile; returns which."""
+        for _ in range(MOST_CHANGES):
+            started, version = time.perf_counter(), pointer.version
+            look.doing = f"fetching {version}"
+            folder = self._cache.fetch(self.store, dataset, version)
+            look.doing = f"loading {version}"
+            # One at a time: they share the processors with the requests.
+            with self._loading:
+                made = load(folder, dataset, self.settings)
+            latest = self._latest(dataset, look) or pointer
+            if latest.version == version:
+                break
+            # It may have been taken back because it is bad.
+            logger.info("%s: %s was loaded and is not current any more: %s is", dataset, version, latest.version)
+            pointer = latest
+        with self._swapping:
+            if look.given_up or self._stop.is_set():
+                return pointer
+            before = self._served.get(dataset)
+            self._served = {**self._served, dataset: made}
+        logger.info("%s: %s serves, loaded in %.1f s", dataset, made.version, time.perf_counter() - started)
         # The version before stays: requests may still be working with its folder.
-        for path in (self._cache / dataset).iterdir():
-            if path.name not in kept and not path.name.startswith("."):
-                with suppress(OSError):
-                    shutil.rmtree(path)
+        self._cache.prune(dataset, {made.version, before.version if before else made.version})
+        return pointer
 
-    @property
-    def _cache(self) -> Path:
-        if self.settings.cache:
-            return self.settings.cache / "bundles"
-        if self._own_cache is None:
-            self._own_cache = Path(tempfile.mkdtemp(prefix="housecast-bundles-"))
-        return self._own_cache
+    def _latest(self, dataset: str, look: Look) -> Pointer | None:
+        look.doing = "asking whether it still is current"
+        try:
+            return self.store.current(dataset)
+        except Exception as error:  # noqa: BLE001  (it was current when it was asked for)
+            log_error(error, f"{dataset}: whether the version that was loaded still is current cannot be asked")
+            return None
 
     def summary(self) -> dict[str, Any]:
         """Return what `/health` says of each data set."""
-        return {name: self._summary(name) for name in sorted({*self._served, *self.syncs})}
+        return {name: self._summary(name) for name in sorted({*self._served, *self._looks})}
 
     def _summary(self, dataset: str) -> dict[str, Any]:
-        served, sync = self._served.get(dataset), self.syncs.get(dataset)
+        served, sync = self._served.get(dataset), self.sync_of(dataset)
         return {
             "version": served.version if served else None,
             "loaded_at": served.loaded_at if served else None,
             "evaluator": served.predictor.evaluator if served else None,
-            "last_sync": {
-                "at": sync.at,
-                "outcome": sync.outcome,
-                "version": sync.version,
-                "detail": sync.detail or None,
-            }
-            if sync
-            else None,
+            "last_sync": sync and {**vars(sync), "detail": sync.detail or None},
         }
 
 
-def in_words(error: Exception) -> str:
-    """Say what kind of thing went wrong without the error's own text, which may hold paths."""
-    cause = error.__cause__ if isinstance(error, HousecastError) else error
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full"
-    if isinstance(error, BundleError):
-        return "the version is damaged, not signed as asked, or made for other software"
-    if isinstance(error, StoreError):
-        return "the store does not answer or is damaged"
-    if isinstance(error, ConfigError):
-        return "its configuration is wrong"
-    return "it could not be loaded"
+async def _ended(asked: Iterable["Future[None]"], seconds: float) -> bool:
+    waiting = [asyncio.wrap_future(one) for one in asked]
+    return not waiting or not (await asyncio.wait(waiting, timeout=seconds))[1]

@@ -8,11 +8,13 @@ from src.api.jobs import Jobs
 from src.api.outputs import Outputs
 from src.api.served import Models
 from src.api.telemetry import Telemetry
-from src.api.work import Work
+from src.api.work import Aside, Work
 from src.core.config import Settings
 from src.core.store import Store
 
 PRICE_THREADS = 2
+# Questions to the store on behalf of requests, at once.
+STORE_THREADS = 8
 
 
 class Service:
@@ -25,6 +27,7 @@ class Service:
         self.telemetry = Telemetry()
         self.outputs = Outputs(settings)
         self.jobs = Jobs(settings, on_end=self.outputs.look_again)
+        self.aside = Aside(STORE_THREADS)
         self.work = Work(min(PRICE_THREADS, os.cpu_count() or 1), settings.max_in_flight)
 
 

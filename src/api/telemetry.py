@@ -98,8 +98,10 @@ class Telemetry:
         self.sync_failing.clear()
         for name, served in models.served.items():
             self.model_loaded.labels(name, served.version).set(served.loaded_at.timestamp())
-        for name, sync in models.syncs.items():
-            self.sync_failing.labels(name).set(sync.outcome != "ok" or models.store_sync.outcome != "ok")
+        store_fails = models.store_sync.outcome != "ok"
+        for name in models.summary():
+            sync = models.sync_of(name)
+            self.sync_failing.labels(name).set(store_fails or sync is None or sync.outcome != "ok")
 
     def _line(self, call: "Call", seconds: float) -> None:
         if len(self._lines) >= MOST_LINES:

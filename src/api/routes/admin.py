@@ -1,6 +1,7 @@
 """/admin/...: reload, promote, roll back, log level. Needs an admin key, also where other callers need none."""
 
 import logging
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from src.api.problems import Problem
 from src.api.service import Service, service_of
 from src.core.errors import ConfigError, StoreError
+from src.core.pointer import Pointer
 
 logger = logging.getLogger(__name__)
 
@@ -58,23 +60,31 @@ class LogLevel(Body):
 
 
 @router.post("/reload")
-def reload(here: Here) -> dict[str, Any]:
-    """Look at the store now, and try again what failed; returns what serves."""
-    here.models.look(again=True)
+async def reload(here: Here) -> dict[str, Any]:
+    """Look at the store now, and try again what failed; returns what serves.
+
+    `complete` is false where the store has not answered in time; what it says is followed when it does.
+    """
+    complete = await here.models.look(_patience(here))
     sync = here.models.store_sync
-    return {"store": {"outcome": sync.outcome, "detail": sync.detail or None}, "datasets": here.models.summary()}
+    store = {"outcome": sync.outcome, "detail": sync.detail or None}
+    return {"complete": complete, "store": store, "datasets": here.models.summary()}
 
 
 @router.post("/promote")
-def promote(body: Promote, here: Here, admin: Admin) -> dict[str, Any]:
+async def promote(body: Promote, here: Here, admin: Admin) -> dict[str, Any]:
     """Make a published version the current one and serve it."""
-    return _moved(here, body.dataset, lambda: here.store.promote(body.dataset, body.version, by=admin, why=body.why))
+    return await _moved(
+        here, body.dataset, lambda: here.store.promote(body.dataset, body.version, by=admin, why=body.why)
+    )
 
 
 @router.post("/rollback")
-def rollback(body: Rollback, here: Here, admin: Admin) -> dict[str, Any]:
+async def rollback(body: Rollback, here: Here, admin: Admin) -> dict[str, Any]:
     """Return to the version that served before, or to a named one, and serve it."""
-    return _moved(here, body.dataset, lambda: here.store.rollback(body.dataset, to=body.to, by=admin, why=body.why))
+    return await _moved(
+        here, body.dataset, lambda: here.store.rollback(body.dataset, to=body.to, by=admin, why=body.why)
+    )
 
 
 @router.post("/log-level")
@@ -86,14 +96,14 @@ def log_level(body: LogLevel, admin: Admin) -> LogLevel:
     return body
 
 
-def _moved(here: Service, dataset: str, move: Any) -> dict[str, Any]:
+async def _moved(here: Service, dataset: str, move: Callable[[], Pointer]) -> dict[str, Any]:
     try:
-        pointer = move()
+        pointer = await here.aside.run(_patience(here), move)
     except (StoreError, ConfigError) as error:
         if error.__cause__ is not None:  # the store itself failed, and its text may name places
             raise
         raise Problem(409, "move", str(error).replace(str(here.store), "the store")) from error
-    here.models.look(again=True)
+    await here.models.look(_patience(here))
     now = here.models.served.get(dataset)
     return {
         "dataset": dataset,
@@ -101,3 +111,8 @@ def _moved(here: Service, dataset: str, move: Any) -> dict[str, Any]:
         "promoted_at": pointer.promoted_at,
         "serves": now.version if now else None,
     }
+
+
+def _patience(here: Service) -> float:
+    """Seconds for the store's part of a request, so that the request can say itself that it took too long."""
+    return min(12.0, 0.4 * here.settings.request_seconds)

@@ -1,12 +1,14 @@
 """GET /datasets and /datasets/{name}: what each data set takes, what serves it, and how good that is."""
 
-import json
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
+from src.api.problems import Problem
 from src.api.served import Served
 from src.api.service import Service, service_of
 from src.core import lineage
@@ -14,6 +16,8 @@ from src.core.errors import HousecastError
 
 router = APIRouter(prefix="/datasets", tags=["data sets"])
 Here = Annotated[Service, Depends(service_of)]
+# Who asks for a data set waits no longer for what only the store knows.
+STORE_SECONDS = 3.0
 
 
 class Summary(BaseModel):
@@ -66,26 +70,30 @@ def listed(here: Here) -> Listed:
 
 
 @router.get("/{name}")
-def detail(name: str, here: Here) -> Detail:
+async def detail(name: str, here: Here) -> Detail:
     """Describe a data set: schema, model, metrics, coverage, lineage, versions.
 
     Lineage and versions are the store's; they are null while it does not answer.
     """
     served = here.models.get(name)
+    origin, versions = await asyncio.gather(
+        _of_store(here, lambda: lineage.of(here.store, name, served.version)),
+        _of_store(here, lambda: _versions(here, name)),
+    )
     config = served.config
     content = {
         **_summary(served),
         "columns": {one: column.model_dump(exclude_defaults=True) for one, column in config.columns.items()},
-        "row_schema": served.contract.schema(),
+        "row_schema": served.row_schema,
         "example": served.example,
         "keys": config.keys,
         "place": config.place,
         "region": config.region,
         "date": config.date,
         "levels": config.levels,
-        "metrics": json.loads((served.folder / "metrics.json").read_text(encoding="utf-8")),
-        "lineage": _of_store(lambda: lineage.of(here.store, name, served.version)),
-        "versions": _of_store(lambda: _versions(here, name)),
+        "metrics": served.metrics,
+        "lineage": origin,
+        "versions": versions,
     }
     return Detail.model_validate(content)
 
@@ -108,8 +116,8 @@ def _versions(here: Service, name: str) -> list[dict[str, str]]:
     return [{"version": one, "stage": story.stage(one)} for one in reversed(here.store.versions(name))]
 
 
-def _of_store(read: Any) -> Any:
+async def _of_store(here: Service, read: Callable[[], Any]) -> Any:
     try:
-        return read()
-    except (HousecastError, OSError):
+        return await here.aside.run(STORE_SECONDS, read)
+    except (HousecastError, OSError, Problem):
         return None
