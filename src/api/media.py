@@ -13,8 +13,9 @@ NAMES = {
     Format.ARROW: ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"),
 }
 _FORMATS = {name: kind for kind, names in NAMES.items() for name in names}
+TAKEN = tuple(_FORMATS)
 # Arrow is given as a stream only.
-GIVEN = tuple(name for name in _FORMATS if name != "application/vnd.apache.arrow.file")
+GIVEN = tuple(name for name in TAKEN if name != "application/vnd.apache.arrow.file")
 _KNOWN = ", ".join(names[0] for names in NAMES.values())
 
 

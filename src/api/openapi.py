@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from src.api.media import GIVEN, TAKEN
 from src.api.routes.comparables import COMPARABLES, MOST_COMPARABLES
 from src.api.served import Models, Served
 from src.inference_pipeline.prediction_file import Layout
@@ -67,6 +68,7 @@ def document(api: FastAPI, models: Models) -> Content:
     paths = {"/predict": _predict(default, "the default data set")}
     for name, one in sorted(served.items()):
         paths[f"/datasets/{name}/predict"] = _predict(one, name)
+        paths[f"/datasets/{name}/score"] = _score(one)
         paths[f"/datasets/{name}/comparables"] = _comparables(one)
     made["paths"] = paths | made["paths"]
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
@@ -139,6 +141,22 @@ def _body(served: Served | None) -> Content:
 def _answer(served: Served | None) -> Content:
     schema = {"$ref": f"#/components/schemas/{served.dataset}_prices"} if served else {"type": "object"}
     return {"application/json": {"schema": schema}}
+
+
+def _score(served: Served) -> Content:
+    name, added = served.dataset, ", ".join(("...", *served.produced, "error"))
+    file: Content = {"schema": {"type": "string", "format": "binary"}}
+    given = dict.fromkeys(GIVEN, file)
+    operation: Content = {
+        "tags": ["prices"],
+        "summary": f"Price a file of {name}",
+        "description": "CSV, NDJSON, Parquet or Arrow IPC, by `Content-Type`; the answer is of the type in `Accept`, "
+        "else of the body's. All rows come back in their order; one that cannot be priced says why in `error`.",
+        "operationId": f"score_{name}",
+        "requestBody": {"required": True, "content": dict.fromkeys(TAKEN, file)},
+        "responses": {"200": {"description": f"The file's columns and {added}", "content": given}},
+    }
+    return {"post": operation}
 
 
 def _comparables(served: Served) -> Content:

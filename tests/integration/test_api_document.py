@@ -36,6 +36,11 @@ def test_the_document_shows_the_real_rows(server: Server, small: Small) -> None:
         body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         assert body["schema"]["anyOf"][0] == {"$ref": "#/components/schemas/housets_row"}
         assert set(body["examples"]["one"]["value"]) == set(HOUSETS.raw_inputs)
+    score = document["paths"]["/datasets/housets/score"]["post"]
+    assert {"text/csv", "application/vnd.apache.arrow.file"} <= score["requestBody"]["content"].keys()
+    assert score["responses"]["200"]["description"].endswith(
+        "predicted_price, lower_80, upper_80, lower_95, upper_95, flags, error"
+    )
     for operations in document["paths"].values():
         for operation in operations.values():
             assert "application/problem+json" in operation["responses"]["default"]["content"]
@@ -65,8 +70,9 @@ def test_thousands_of_requests_find_no_crash_and_no_answer_but_those_of_the_docu
 ) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
     command += ["--header", f"Authorization: Bearer {ADMIN_KEY}", "--max-examples", "60", "--seed", "7", "--no-color"]
-    # No schema can say that a tensor has as many elements as its shape; test_v2_malformed makes up requests of those.
-    command += ["--exclude-path-regex", "^/v2/.*/infer$"]
+    # No schema can say that a tensor has as many elements as its shape, or what a file is; test_v2_malformed and the
+    # tests of the bulk readers make up requests of those.
+    command += ["--exclude-path-regex", "^/v2/.*/infer$|/score$"]
     # Each of its requests may start a process, and a 503 is what it should answer to the fifth.
     command += ["--exclude-path", "/run_batch"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
