@@ -26,6 +26,10 @@ ROWS = {
         ],
         10,
     ),
+    "bulk": (
+        ["Arrow to Arrow", "Parquet to Parquet", "CSV to CSV", "NDJSON to NDJSON", "NDJSON to Arrow"],
+        13,
+    ),
     # BentoML and MLServer as well where their environments are built.
     "serving": (["housecast", "FastAPI and pandas", "MLflow scoring server"], 12),
     "summary": (["overall", "by month", "by region", "by both", "a page of one region, by price"], 10),
