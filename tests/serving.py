@@ -90,8 +90,12 @@ class Asking:
 
     def _ask(self) -> None:
         while not self._stop.wait(0.02):
-            answer = self._client.post("/predict", json=self._rows, headers=self._headers)
             self.count += 1
+            try:
+                answer = self._client.post("/predict", json=self._rows, headers=self._headers)
+            except httpx.TransportError as error:
+                self.failures.append(repr(error))
+                continue
             if answer.status_code != 200:
                 self.failures.append(answer.text)
                 continue

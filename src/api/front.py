@@ -40,8 +40,18 @@ SECURITY = [
     (b"referrer-policy", b"no-referrer"),
 ]
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# What nginx writes for a caller who hung up; nobody gets it as an answer.
+GONE = 499
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLOSE = (b"connection", b"close")
+
+
+class ClientGone(Exception):  # noqa: N818  (nothing went wrong here)
+    """The caller hung up before its request was whole."""
+
+
+class AnswerCut(Exception):  # noqa: N818  (what went wrong was logged before)
+    """An answer that has begun is cut off, so that nobody takes it for whole."""
 
 
 class Call:
@@ -100,12 +110,15 @@ class Front:
 
         try:
             await self._admitted(scope, call, receive, answer)
+        except ClientGone:
+            call.status = GONE
         except Exception as error:  # noqa: BLE001  (whatever it was, the caller gets an answer)
             await self._refuse(scope, error, answer)
         except asyncio.CancelledError:
-            if not call.overdue:
+            if not (call.overdue or self.draining):
                 raise
-            await self._refuse(scope, _late(self.settings.request_seconds), answer)
+            late = _late(self.settings.request_seconds) if call.overdue else _stopping()
+            await self._refuse(scope, late, answer)
         finally:
             self.live.discard(call)
             call.task = None
@@ -194,8 +207,9 @@ class Front:
         else:
             logger.error("request %s failed", call.id, exc_info=error)
             problem = Problem(500, "internal", "The request failed; the log says why.")
-        if call.status:  # the answer has begun: it can only be cut off, so that nobody takes it for whole
-            raise error
+        if call.status:
+            logger.warning("request %s: its answer was cut off: %s", call.id, problem.detail)
+            raise AnswerCut from error
         await problem.at(scope["path"]).send(call.id, answer)
 
     def sweep(self) -> None:
@@ -225,6 +239,11 @@ def too_large(limit: int) -> Problem:
 
 def _late(seconds: float) -> Problem:
     return Problem(408, "late", f"The request took longer than the {seconds:g} s that it may.")
+
+
+def _stopping() -> Problem:
+    text = "The server stops and could not wait for the request any longer."
+    return Problem(503, "stopping", text, headers={"Retry-After": "1"})
 
 
 def _unauthorized(text: str) -> Problem:

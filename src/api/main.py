@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from src.api.app import create_app
+from src.api.front import AnswerCut
 from src.api.protocol import GuardedProtocol
 from src.api.telemetry import JsonLines
 from src.core.cli import EXIT_CODES, HelpFormatter, read_settings, run_command
@@ -21,6 +22,9 @@ from src.core.errors import ConfigError, HousecastError
 # Above the 60 s of a load balancer, which must be the first to close a connection that nobody uses.
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 15
+# An idle connection costs some 10 kB.
+MOST_CONNECTIONS = 50_000
+RESERVED_FILES = 256
 
 
 def __getattr__(name: str) -> Any:
@@ -50,13 +54,13 @@ def check_binding(host: str, settings: Settings) -> None:
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     check_binding(host, settings)
-    _allow_many_connections()
+    connections = _allow_many_connections()
     _log_lines(settings.log_level)
     config = uvicorn.Config(
         create_app(settings),
         host=host,
         port=port,
-        http=partial(GuardedProtocol, most_tasks=2 * settings.max_in_flight),  # type: ignore[arg-type]
+        http=partial(GuardedProtocol, most_tasks=2 * settings.max_in_flight, most_connections=connections),  # type: ignore[arg-type]
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         ws="none",
         log_config=None,
@@ -68,20 +72,29 @@ def serve(settings: Settings, host: str, port: int) -> None:
     uvicorn.Server(config).run()
 
 
-def _allow_many_connections() -> None:
+def _allow_many_connections() -> int:
+    """Raise the limit of open files as far as the system lets; returns how many of them may be connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # The rest is for the store's connections and for the files of a version that is fetched.
+    return min(max(hard - RESERVED_FILES, hard // 2), MOST_CONNECTIONS)
 
 
 def _log_lines(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    handler.addFilter(_is_news)
     for name in ("src", "__main__", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # uvicorn reports as a failure of the application what closes a connection in the middle of an answer.
+    return not (record.exc_info and isinstance(record.exc_info[1], AnswerCut))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from pydantic_core import to_json
 
 from src.api.contract import Row
-from src.api.front import Call, Receive, Scope, Send
+from src.api.front import Call, ClientGone, Receive, Scope, Send
 from src.api.problems import Problem
 from src.api.served import Models, Served
 from src.api.work import Work
@@ -23,10 +23,6 @@ TOP = 5
 # Above so many bytes even the reading of a body is worth a thread.
 FEW_BYTES = 64_000
 JSON_HEADER = (b"content-type", b"application/json")
-
-
-class ClientGone(Exception):  # noqa: N818  (nothing went wrong here)
-    """The caller hung up before its request was whole."""
 
 
 class Predict:
