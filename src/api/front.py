@@ -111,7 +111,7 @@ class Front:
         try:
             await self._admitted(scope, call, receive, answer)
         except ClientGone:
-            call.status = GONE
+            pass
         except Exception as error:  # noqa: BLE001  (whatever it was, the caller gets an answer)
             await self._refuse(scope, error, answer)
         except asyncio.CancelledError:
@@ -122,6 +122,7 @@ class Front:
         finally:
             self.live.discard(call)
             call.task = None
+            call.status = call.status or GONE
             route = scope.get("route")
             if route is not None:
                 call.route = route.path

@@ -57,8 +57,8 @@ def connected(server: Server, *, buffer: int | None = None) -> socket.socket:
     return made
 
 
-def request(body: bytes, *headers: str, path: str = "/predict") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", *headers]
+def request(body: bytes, *headers: str, path: str = "/predict", kind: str = "application/json") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Type: {kind}", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
@@ -152,12 +152,13 @@ def test_a_client_that_goes_away_in_the_middle_of_its_body(server: Server, price
             made.sendall(request(body, f"X-Request-ID: gone-{reset}")[:-1000])
             if reset:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    with connected(server) as made:
-        made.sendall(request(b'{"dataset": "housets"}', path="/admin/promote")[:-5])
+    for path, kind in (("/admin/promote", "application/json"), ("/datasets/housets/score", "text/csv")):
+        with connected(server) as made:
+            made.sendall(request(b'{"dataset": "housets"}', "X-Request-ID: gone-too", path=path, kind=kind)[:-5])
     nothing_stays(server)
-    until(lambda: "gone-True" in server.log.read_text(), "the line of the log")
+    until(lambda: server.log.read_text().count('"gone-') == 4, "the lines of the log")
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if '"gone-' in line]
-    assert [line["status"] for line in lines] == [499, 499]
+    assert [line["status"] for line in lines if line["route"] != "/admin/promote"] == [499, 499, 499]
 
 
 def test_a_client_that_goes_away_before_its_answer(server: Server, prices: Asking, small: Small) -> None:
