@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from src import pipeline
 from src.core.config import PROJECT, DatasetConfig, Settings, load_config
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
@@ -53,9 +54,6 @@ class Published:
 
 @pytest.fixture(scope="session")
 def published(config: DatasetConfig, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    # All of training's packages take seconds to import, which most tests need not wait for.
-    from src import pipeline
-
     root = tmp_path_factory.mktemp("published")
     made = Settings(workspace=root, data_root=root / "market", threads=1)
     space = Workspace.of(config.name, made)
