@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.inference_pipeline.inference import current_predictor
 from src.inference_pipeline.predictor import Predictor
+
+# PySpark takes a main module without a file, as a worker of xdist has, for its own doctests, and ends the process. An
+# interactive one it leaves alone.
+if not hasattr(sys.modules["__main__"], "__file__") and not hasattr(sys, "ps1"):
+    sys.ps1 = ""
 
 # How fast the machine is today is no property of the code.
 hypothesis.settings.register_profile("housecast", deadline=None)
