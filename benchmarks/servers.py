@@ -75,6 +75,7 @@ class Server:
     path: ClassVar[str]
     environment: ClassVar[str | None] = None  # a name in `peers.environments`; None: the project's own
     headers: ClassVar[Mapping[str, str]] = {}
+    learns_in: ClassVar[int] = 1  # seconds of another load, after which it is used to it
 
     def prepare(self, folder: Path) -> None:
         """Put the model into the form that the server loads."""
@@ -177,6 +178,7 @@ class BentoML(Server):
     """One worker that batches adaptively."""
 
     name, takes, ready, path, environment = "BentoML", "features", "/readyz", "/predict", "bentoml"
+    learns_in = 6  # it draws its conclusions from what it has measured every 5 s
 
     def command(self, folder: Path, port: int) -> Sequence[str | Path]:
         del folder
