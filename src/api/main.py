@@ -4,6 +4,7 @@ import argparse
 import ipaddress
 import logging
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from src.api.app import create_app
+from src.api.drain import GRACE_SECONDS
 from src.api.front import AnswerCut
 from src.api.protocol import GuardedProtocol
 from src.api.telemetry import JsonLines
@@ -19,9 +21,10 @@ from src.core.cli import EXIT_CODES, HelpFormatter, read_settings, run_command
 from src.core.config import Settings
 from src.core.errors import ConfigError, HousecastError
 
+logger = logging.getLogger(__name__)
+
 # Above the 60 s of a load balancer, which must be the first to close a connection that nobody uses.
 KEEP_ALIVE_SECONDS = 75
-GRACE_SECONDS = 15
 # An idle connection costs some 10 kB.
 MOST_CONNECTIONS = 50_000
 RESERVED_FILES = 256
@@ -54,6 +57,8 @@ def check_binding(host: str, settings: Settings) -> None:
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     check_binding(host, settings)
+    # uvicorn ends by the signal that it was stopped with, if that came before it could be taken over (`drain.py`).
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     connections = _allow_many_connections()
     _log_lines(settings.log_level)
     config = uvicorn.Config(
@@ -69,7 +74,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    uvicorn.Server(config).run()
+    try:
+        uvicorn.Server(config).run()
+    except KeyboardInterrupt:
+        logger.info("stopped by Ctrl-C")
 
 
 def _allow_many_connections() -> int:

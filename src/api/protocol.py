@@ -78,6 +78,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a part of a request has come and its headers are not complete."""
+        return self._in_headers and self._header_bytes > 0
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
         if len(self.connections) > self._most_connections:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.serving import Asking, Server, Small, answers, serving, until
+from tests.serving import LEAN, Asking, Server, Small, answers, serving, until
 
 # The limits of a real server, in fractions of a second.
 START = """
@@ -30,7 +30,7 @@ OWN_FILES = 500  # of the test process and of the server, beside connections
 @pytest.fixture(scope="module")
 def server(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    told = {"MODEL_STORE": str(small.store.root), "RATE_LIMIT": "0", "REQUEST_SECONDS": "1.5"}
+    told = {"MODEL_STORE": str(small.store.root), "RATE_LIMIT": "0", "REQUEST_SECONDS": "1.5", **LEAN}
     with serving(folder, command=("-c", START), **told) as made:
         yield made
         assert made.stop() == 0
@@ -246,7 +246,7 @@ def test_ten_thousand_idle_connections(server: Server, prices: Asking, record_pr
 
 def test_more_connections_than_there_are_files(small: Small, tmp_path: Path) -> None:
     start = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))\n" + START
-    told = {"MODEL_STORE": str(small.store.root), "RATE_LIMIT": "0"}
+    told = {"MODEL_STORE": str(small.store.root), "RATE_LIMIT": "0", **LEAN}
     with (
         serving(tmp_path, command=("-c", start.replace("= 0.5", "= 5.0")), **told) as server,
         httpx.Client(base_url=server.url, timeout=30) as client,
