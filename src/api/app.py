@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from src.api.drain import Drain
 from src.api.front import App, Front, Receive, Scope, Send
+from src.api.lines import LINES
 from src.api.openapi import document
 from src.api.problems import MEDIA_TYPE, Problem, of_error
 from src.api.routes import admin, batch, comparables, datasets, docs, health, predictions, v2
@@ -96,7 +97,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.jobs.stop)
         service.models.stop()
         service.work.close()
-        service.telemetry.flush()
+        LINES.flush()
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -15,8 +15,8 @@ import uvicorn
 from src.api.app import create_app
 from src.api.drain import GRACE_SECONDS
 from src.api.front import AnswerCut
+from src.api.lines import LINES, JsonLines, LinesHandler
 from src.api.protocol import GuardedProtocol
-from src.api.telemetry import JsonLines
 from src.core.cli import EXIT_CODES, HelpFormatter, read_settings, run_command
 from src.core.config import Settings
 from src.core.errors import ConfigError, HousecastError
@@ -78,6 +78,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
         uvicorn.Server(config).run()
     except KeyboardInterrupt:
         logger.info("stopped by Ctrl-C")
+    finally:
+        LINES.flush()
 
 
 def _allow_many_connections() -> int:
@@ -90,7 +92,7 @@ def _allow_many_connections() -> int:
 
 
 def _log_lines(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LinesHandler()
     handler.setFormatter(JsonLines())
     handler.addFilter(_is_news)
     for name in ("src", "__main__", "uvicorn"):

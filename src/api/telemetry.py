@@ -1,13 +1,12 @@
 """What the service says of its work: a line of JSON for each request, and metrics for Prometheus."""
 
-import asyncio
 import logging
-import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic_core import to_json
+
+from src.api.lines import LINES
 
 if TYPE_CHECKING:
     from src.api.front import Call
@@ -15,25 +14,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("src.api.requests")
 
-FLUSH_SECONDS = 0.2
-# Lines that wait for a slow reader of the log; more are counted and dropped, since a full memory helps nobody.
-MOST_LINES = 20_000
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-
-class JsonLines(logging.Formatter):
-    """Every log record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        content = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            content["exception"] = self.formatException(record.exc_info)
-        return to_json(content).decode()
 
 
 class Telemetry:
@@ -55,7 +36,9 @@ class Telemetry:
             registry=self.registry,
         )
         self._rows = Counter("housecast_predictions", "Rows priced", ("dataset",), registry=self.registry)
-        self._dropped = Counter("housecast_log_lines_dropped", "Request lines dropped", registry=self.registry)
+        self._dropped = Counter(
+            "housecast_log_lines_dropped", "Lines of the log that nobody took in time", registry=self.registry
+        )
         self.in_flight = Gauge("housecast_requests_in_flight", "Requests at work", registry=self.registry)
         self.model_loaded = Gauge(
             "housecast_model_loaded_timestamp_seconds",
@@ -72,8 +55,7 @@ class Telemetry:
         # Finding a child by its labels costs more than counting.
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
         self._rows_of: dict[str, Any] = {}
-        self._lines: list[bytes] = []
-        self._writing = False
+        self._dropped_before = LINES.dropped
 
     def record(self, call: "Call", seconds: float) -> None:
         """Count a request that has ended and write its line, which never holds anything of its rows."""
@@ -98,15 +80,14 @@ class Telemetry:
         self.sync_failing.clear()
         for name, served in models.served.items():
             self.model_loaded.labels(name, served.version).set(served.loaded_at.timestamp())
+        dropped, self._dropped_before = LINES.dropped - self._dropped_before, LINES.dropped
+        self._dropped.inc(dropped)
         store_fails = models.store_sync.outcome != "ok"
         for name in models.summary():
             sync = models.sync_of(name)
             self.sync_failing.labels(name).set(store_fails or sync is None or sync.outcome != "ok")
 
     def _line(self, call: "Call", seconds: float) -> None:
-        if len(self._lines) >= MOST_LINES:
-            self._dropped.inc()
-            return
         line = {
             "time": call.at,
             "level": "INFO",
@@ -119,18 +100,4 @@ class Telemetry:
         }
         if call.dataset:
             line |= {"dataset": call.dataset, "version": call.version, "rows": call.rows}
-        self._lines.append(to_json(line, inf_nan_mode="null"))
-        if not self._writing:
-            self._writing = True
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._begin_flush)
-
-    def _begin_flush(self) -> None:
-        # In a thread: a log pipe that nobody reads must not stop the service.
-        asyncio.get_running_loop().run_in_executor(None, self.flush)
-
-    def flush(self) -> None:
-        """Write the lines that wait."""
-        lines, self._lines, self._writing = self._lines, [], False
-        if lines:
-            sys.stderr.write(b"\n".join(lines).decode() + "\n")
-            sys.stderr.flush()
+        LINES.put(to_json(line, inf_nan_mode="null"))

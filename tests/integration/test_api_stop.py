@@ -1,8 +1,12 @@
 """A stop fails nobody: whoever is connected gets a whole answer, and the process ends by itself, in time, with 0."""
 
+import fcntl
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +16,11 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from src.core.config import Settings
+from src.core.config import PROJECT, Settings
 from tests.faulty_proxy import Fault, FaultyProxy
 from tests.integration.stores import BucketPlace
 from tests.integration.test_api_clients import connected, request, rows_of, until_closed
-from tests.serving import LEAN, Server, Small, serving, until
+from tests.serving import LEAN, Server, Small, free_port, serving, until
 
 OURS = ("-m", "src.api.main")
 BARE = ("-m", "uvicorn", "src.api.main:app")
@@ -188,3 +192,32 @@ def test_a_stop_while_the_store_hangs(s3_settings: Settings, s3_endpoint: str, s
             assert ended(server) == 0
             assert time.monotonic() - began < KILL_SECONDS
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_stop(small: Small) -> None:
+    told = {"MODEL_STORE": str(small.store.root), "DRAIN_SECONDS": "0.1", "RATE_LIMIT": "0", **LEAN}
+    port = free_port()
+    command = [sys.executable, *OURS, "--port", str(port)]
+    with subprocess.Popen(command, cwd=PROJECT, env=os.environ | told, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stderr
+            fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+                until(lambda: ready(client), "the model")
+                for _ in range(100):  # each is a warning of the event loop's
+                    with socket.create_connection(("127.0.0.1", port)) as noise:
+                        noise.sendall(b"\0 no HTTP\r\n\r\n")
+                for i in range(200):
+                    answer = client.post("/predict", json=small.rows[i % 5], headers={"X-Request-ID": "x" * 64})
+                    assert answer.status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(KILL_SECONDS) == 0
+        finally:
+            process.kill()
+
+
+def ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
