@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +14,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from src.core.errors import BundleError, DataError
+from src.inference_pipeline import ubjson
 
 try:
     from src.inference_pipeline import _trees
@@ -27,7 +28,6 @@ Margin = Callable[[Floats, int], Floats]
 
 NODE = np.dtype([("threshold", np.float32), ("slot", np.uint16), ("right", np.uint16)])
 MAX_INDEX = 2**16  # slots and nodes of one tree are counted in 16 bits
-PIECE_BYTES = 200_000  # of JSON, which is parsed in one go that no other Python thread can interrupt
 MIN_ROWS_PER_THREAD = 512  # below it a thread costs more than it saves
 
 
@@ -59,23 +59,17 @@ class Trees:
         features = int(booster.num_features())
         if 2 * features + 1 > MAX_INDEX:
             raise BundleError(f"cannot compile a model of {features} features, at most {(MAX_INDEX - 1) // 2}")
-        packed: list[tuple[NDArray[np.void], int]] = []
-        outputs: list[int] = []
-        base = None
-        for model in _pieces(booster):
-            ensemble = model["learner"]["gradient_booster"]["model"]
-            base = _base_margin(model, features) if base is None else base
-            packed += [_pack(tree, features) for tree in ensemble["trees"]]
-            outputs += ensemble["tree_info"]
-        assert base is not None  # there is a piece, be it without trees
+        model = ubjson.read(bytes(booster.save_raw("ubj")))
+        ensemble = model["learner"]["gradient_booster"]["model"]
+        packed = [_pack(tree, features) for tree in ensemble["trees"]]
         sizes = [len(nodes) for nodes, _ in packed]
         return cls(
             features=features,
-            base=base,
+            base=_base_margin(model, features),
             nodes=np.concatenate([nodes for nodes, _ in packed]) if packed else np.empty(0, NODE),
             roots=np.cumsum([0, *sizes[:-1]], dtype=np.intp) if packed else np.empty(0, np.intp),
             depths=np.array([depth for _, depth in packed], np.intc),
-            outputs=np.array(outputs, np.intc),
+            outputs=np.array(ensemble["tree_info"], np.intc),
         )
 
     def margin(self, X: Floats, threads: int = 1) -> Floats:
@@ -154,20 +148,6 @@ class XGBoostMargin:
         return margin
 
 
-def _pieces(booster: xgb.Booster) -> Iterator[dict[str, Any]]:
-    """Yield the model in XGBoost's JSON, some rounds at a time: whole, it would stop a server for a second."""
-    rounds = booster.num_boosted_rounds()
-    if not rounds:
-        yield json.loads(booster.save_raw("json"))
-        return
-    first, step = 0, 1
-    while first < rounds:
-        text = booster[first : first + step].save_raw("json")
-        yield json.loads(text)
-        first += step
-        step = min(max(1, step * PIECE_BYTES // len(text)), rounds - first)
-
-
 def _base_margin(model: dict[str, Any], features: int) -> Floats:
     """Ask XGBoost for the margin before any tree; it alone knows the objective's link."""
     learner = model["learner"]
@@ -178,7 +158,8 @@ def _base_margin(model: dict[str, Any], features: int) -> Floats:
     ensemble = ensemble | {"trees": stump, "tree_info": [0] * len(stump), "gbtree_model_param": count}
     ensemble["iteration_indptr"] = list(range(len(stump) + 1))
     learner = learner | {"gradient_booster": {"name": "gbtree", "model": ensemble}}
-    bare = xgb.Booster(model_file=bytearray(json.dumps(model | {"learner": learner}).encode()))
+    text = json.dumps(model | {"learner": learner}, default=lambda array: array.tolist())
+    bare = xgb.Booster(model_file=bytearray(text.encode()))
     margin = bare.inplace_predict(np.zeros((1, features), np.float32), predict_type="margin", validate_features=False)
     return np.asarray(margin, np.float32).reshape(-1)
 
@@ -209,7 +190,7 @@ def _pack(tree: dict[str, Any], features: int) -> tuple[NDArray[np.void], int]:
 def _refuse_unsupported(tree: dict[str, Any], threshold: Floats) -> None:
     if int(tree["tree_param"]["size_leaf_vector"]) > 1:
         raise BundleError("cannot compile leaves that hold vectors (multi_strategy='multi_output_tree')")
-    if any(tree["split_type"]):
+    if np.any(tree["split_type"]):
         raise BundleError("cannot compile categorical splits")
     # Missing is walked as an infinity, which such a threshold would send the wrong way.
     if not np.isfinite(threshold).all():

@@ -192,26 +192,3 @@ def test_wide_and_deep_models() -> None:
     trees = Trees.from_booster(deep)
     assert trees.depths.max() > 10
     assert_same_bits(trees.margin(line), theirs(deep, line))
-
-
-@pytest.mark.parametrize("objective", [OBJECTIVES[0], OBJECTIVES[8]], ids=["one", "classes"])
-@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2]], ids=["single", "parallel"])
-def test_a_model_is_read_in_pieces_that_change_no_bit(
-    objective: dict[str, Any], shape: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Parsing a large model whole stops every other Python thread: a server's requests for a second."""
-    random = np.random.default_rng(10)
-    booster = fit(random, rounds=40, max_depth=5, **objective, **shape)
-    X, whole = make_rows(random, 100), len(booster.save_raw("json"))
-    monkeypatch.setattr(module, "PIECE_BYTES", whole // 8)
-    parsed: list[int] = []
-    loads = json.loads
-
-    def counted(text: bytes) -> Any:
-        parsed.append(len(text))
-        return loads(text)
-
-    monkeypatch.setattr(module.json, "loads", counted)
-    trees = Trees.from_booster(booster)
-    assert max(parsed) < whole // 4
-    assert_same_bits(trees.margin(X), theirs(booster, X))
