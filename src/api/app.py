@@ -1,9 +1,11 @@
 """`create_app`: the whole service, composed of its parts."""
 
 import asyncio
+import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 PREDICT, SCORE, DATASETS = "/predict", "/score", "/datasets/"
 # S3 that has not sent a byte for so long is asked again, or given up: nobody waits for it, but `/health` must tell.
 SILENCE = 10.0
+# After so long a thread that computes lets another one have its turn: a request has several turns to wait for.
+SWITCH_SECONDS = 0.001
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Front:
@@ -84,20 +88,34 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     service: Service = api.state.service
     front: Front = api.state.front
     service.models.start()
-    clock = asyncio.create_task(front.keep_time())
+    tasks = [asyncio.create_task(front.keep_time())]
     drain = Drain(front, service.settings.drain_seconds)
-    drain.install()
+    if drain.install():  # the process is the service's own
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.collect()
+        gc.freeze()
+        tasks.append(asyncio.create_task(_settle(service)))
     try:
         yield
     finally:
         drain.remove()
-        clock.cancel()
-        with suppress(asyncio.CancelledError):
-            await clock
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(service.jobs.stop)
         service.models.stop()
         service.work.close()
         LINES.flush()
+
+
+async def _settle(service: Service) -> None:
+    """Take what the start and the first model have made out of the garbage collector's sight.
+
+    Looking through all of it stops every thread for a tenth of a second, and loading a version brings that about.
+    """
+    while service.settings.default_dataset not in service.models.served:
+        await asyncio.sleep(1)
+    gc.freeze()
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -44,10 +44,10 @@ class Drain:
         self._old: frozenset[Any] = frozenset()
         self._last_call_at = 0.0
 
-    def install(self) -> None:
-        """Take SIGTERM over from the server; in another thread than the main one there are no signals to take."""
+    def install(self) -> bool:
+        """Take SIGTERM over from the server and tell whether that went: only the main thread gets signals."""
         if threading.current_thread() is not threading.main_thread():
-            return
+            return False
         self._loop = asyncio.get_running_loop()
         self._before = signal.signal(signal.SIGTERM, self._on_signal)
         server = getattr(self._before, "__self__", None)
@@ -55,6 +55,7 @@ class Drain:
             self._server = server
             if server.config.timeout_graceful_shutdown is None:  # uvicorn would wait for ever
                 server.config.timeout_graceful_shutdown = GRACE_SECONDS
+        return True
 
     def remove(self) -> None:
         """Give SIGTERM back; uvicorn does so itself, and until then must not note another one: it would end by it."""
