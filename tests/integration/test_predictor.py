@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from src.core.config import DatasetConfig
 from src.core.errors import BundleError, DataError, InvalidRowsError
-from src.inference_pipeline.predictor import FEW_ROWS, Predictor
+from src.inference_pipeline.predictor import Predictor
 from tests.conftest import Published
 
 
@@ -47,9 +47,11 @@ def test_two_identical_rows_get_two_identical_prices(published: Published, holdo
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(data=st.data())
 def test_batch_equals_single_to_the_last_bit(published: Published, holdout: pl.DataFrame, data: st.DataObject) -> None:
-    chosen = data.draw(st.lists(st.integers(0, holdout.height - 1), min_size=1, max_size=3 * FEW_ROWS))
+    chosen = data.draw(st.lists(st.integers(0, holdout.height - 1), min_size=1, max_size=100))
     rows = holdout[chosen].to_dicts()
-    together = published.predictor.predict(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.inference_pipeline.predictor.FEW_ROWS", 30)
+        together = published.predictor.predict(rows)
     frame = published.predictor.predict(holdout[chosen], threads=2)
     single = [published.predictor.predict([row]) for row in rows]
     assert together.estimate.tolist() == frame.estimate.tolist() == [one.estimate[0] for one in single]
