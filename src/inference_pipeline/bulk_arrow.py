@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 import polars as pl
 
 from src.core.errors import DataError
+from src.inference_pipeline.flatbuffer import Table
 
 MAGIC = b"ARROW1"
 CONTINUATION = b"\xff\xff\xff\xff"
@@ -23,6 +24,8 @@ SCHEMA, DICTIONARY, BATCH = 1, 2, 3
 # A message of this many bytes is copied to a file, which takes less memory and time than holding it beside its rows.
 LARGE = 1_000_000
 MOST_ROWS = 2**32  # of a frame
+# Bytes of a record batch once it is not compressed: whoever is short of memory must not be made to try.
+MOST_BYTES = 500_000_000
 NEITHER = "the body is not an Arrow IPC stream or file"
 
 
@@ -56,6 +59,7 @@ def messages(stream: BinaryIO) -> Iterator[Message]:
         found = _message(start, header) if len(header) == size else None
         if found is None or start + found.size > length:
             raise DataError(f"the Arrow IPC stream is incomplete: it ends inside a message, at byte {length:,}")
+        _refuse_huge(stream, start + 8 + size, header)
         yield found
         start += found.size
 
@@ -127,7 +131,7 @@ def batch_rows(stream: BinaryIO) -> list[int]:
     stream.seek(start)
     footer = stream.read(length - 10 - start)
     try:
-        dictionaries, batches = (_Table.root(footer).blocks(field) for field in (2, 3))
+        dictionaries, batches = (Table.root(footer).blocks(field) for field in (2, 3))
     except (struct.error, IndexError) as error:
         raise DataError(_damaged(start)) from error
     for place, size, body in (*dictionaries, *batches):
@@ -138,9 +142,40 @@ def batch_rows(stream: BinaryIO) -> list[int]:
 
 def _rows(stream: BinaryIO, place: int, size: int) -> int:
     stream.seek(place)
-    header = stream.read(size)
+    whole = stream.read(size)
     # Before version 0.15 a message had no mark before its size.
-    return _message(place, header[8 if header.startswith(CONTINUATION) else 4 :]).rows
+    header = whole[8 if whole.startswith(CONTINUATION) else 4 :]
+    rows = _message(place, header).rows
+    _refuse_huge(stream, place + size, header)
+    return rows
+
+
+def _refuse_huge(stream: BinaryIO, start: int, header: bytes) -> None:
+    """Refuse a message whose body, which starts there, is larger than any that is held in memory (DataError)."""
+    try:
+        size = _size(stream, start, Table.root(header))
+    except (struct.error, IndexError) as error:
+        raise DataError(_damaged(start)) from error
+    if size > MOST_BYTES:
+        most = f"{MOST_BYTES / 1e6:,.0f} MB that are read at once"
+        raise DataError(f"a record batch of {size / 1e6:,.0f} MB is more than the {most}: write smaller batches")
+
+
+def _size(stream: BinaryIO, start: int, message: Table) -> int:
+    kind, size = message.number(1, "<B"), message.number(3, "<q")
+    if kind not in (BATCH, DICTIONARY):
+        return size
+    batch = message.table(2) if kind == BATCH else message.table(2).table(1)
+    if not batch.has(3):
+        return size
+    # Compressed: each buffer begins with how long it really is, or with -1.
+    size = 0
+    for place, length in batch.buffers(2):
+        if length <= 0:
+            continue
+        stream.seek(max(start + place, 0))
+        size += max(int.from_bytes(stream.read(8), "little", signed=True), length)
+    return size
 
 
 def schema_size(stream: bytes) -> int:
@@ -148,55 +183,9 @@ def schema_size(stream: bytes) -> int:
     return next(messages(io.BytesIO(stream))).size
 
 
-class _Table:
-    """A table of a flatbuffer: fields by position; an absent number is 0."""
-
-    def __init__(self, buffer: bytes, position: int) -> None:
-        self._buffer = buffer
-        self._position = position
-        self._fields = position - self._at("<i", position)
-
-    @classmethod
-    def root(cls, buffer: bytes) -> "_Table":
-        return cls(buffer, struct.unpack_from("<I", buffer)[0])
-
-    def _at(self, kind: str, place: int) -> int:
-        if place < 0:  # which Python would count from the end
-            raise IndexError(place)
-        return int(struct.unpack_from(kind, self._buffer, place)[0])
-
-    def _place(self, field: int) -> int | None:
-        slot = 4 + 2 * field
-        if slot >= self._at("<H", self._fields):
-            return None
-        offset = self._at("<H", self._fields + slot)
-        return self._position + offset if offset else None
-
-    def number(self, field: int, kind: str) -> int:
-        place = self._place(field)
-        return 0 if place is None else self._at(kind, place)
-
-    def _target(self, field: int) -> int:
-        place = self._place(field)
-        if place is None:
-            raise IndexError(field)
-        return place + self._at("<I", place)
-
-    def table(self, field: int) -> "_Table":
-        return _Table(self._buffer, self._target(field))
-
-    def blocks(self, field: int) -> list[tuple[int, int, int]]:
-        """Read a vector of File.fbs's Block: where a message starts, the bytes of its header and of its body."""
-        if self._place(field) is None:
-            return []
-        start = self._target(field)
-        places = range(start + 4, start + 4 + 24 * self._at("<I", start), 24)
-        return [(self._at("<q", at), self._at("<i", at + 8), self._at("<q", at + 16)) for at in places]
-
-
 def _message(start: int, header: bytes) -> Message:
     try:
-        root = _Table.root(header)
+        root = Table.root(header)
         kind, body, content = root.number(1, "<B"), root.number(3, "<q"), root.table(2)
         rows = content.number(0, "<q") if kind == BATCH else 0
         dictionary, is_delta = (content.number(0, "<q"), content.number(2, "<B")) if kind == DICTIONARY else (0, 0)

@@ -11,6 +11,8 @@ from src.inference_pipeline.bulk_arrow import MAGIC, batch_rows, read_stream
 from src.inference_pipeline.bulk_blocks import Block
 
 Source = Path | bytes
+# Bytes of text that rows which are read at once may hold. A file can be small and say one long text a million times.
+MOST_TEXT = 500_000_000
 
 
 def read_parquet(source: Source, rows: int) -> Iterator[Block]:
@@ -40,7 +42,10 @@ def read_arrow(source: Source, stream: BinaryIO, rows: int, folder: Path | None)
         scan = pl.scan_ipc(source, glob=False, hive_partitioning=False)
         yield from _slices(scan, _joined(batch_rows(stream), rows), "Arrow IPC file")
     else:
-        yield from (Block(frame, {}) for frame in read_stream(stream, folder))
+        for frame in read_stream(stream, folder):
+            _refuse_long(frame)
+            yield Block(frame, {})
+            del frame
 
 
 def _joined(batches: Sequence[int], rows: int) -> list[int]:
@@ -60,8 +65,18 @@ def _slices(scan: pl.LazyFrame, parts: Sequence[int], what: str) -> Iterator[Blo
         frame = _collected(scan.slice(start, count), what)
         if frame.height != count:
             raise DataError(f"the {what} is damaged: rows {start:,} to {start + count:,} are not all there")
+        _refuse_long(frame)
         yield Block(frame, {})
+        del frame
         start += count
+
+
+def _refuse_long(frame: pl.DataFrame) -> None:
+    lengths = frame.select(pl.selectors.string().str.len_bytes().cast(pl.UInt64).sum())
+    size = sum(lengths.row(0)) if lengths.width else 0
+    if size > MOST_TEXT:
+        most = f"{MOST_TEXT / 1e6:,.0f} MB of text that are taken at once"
+        raise DataError(f"{frame.height:,} rows hold {size / 1e6:,.0f} MB of text, more than the {most}")
 
 
 def _collected(scan: pl.LazyFrame, what: str) -> pl.DataFrame:

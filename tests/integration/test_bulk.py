@@ -15,6 +15,7 @@ from src.core.errors import DataError
 from src.inference_pipeline import bulk, bulk_blocks
 from src.inference_pipeline.bulk import Format, Tally, score
 from src.inference_pipeline.bulk_arrow import END
+from tests.flowers import iris_predictor
 from tests.serving import Small
 
 CSV, NDJSON, PARQUET, ARROW = Format
@@ -304,6 +305,16 @@ def test_a_full_disk_is_told_as_such(
         list(score(written(rows, CSV), CSV, small.predictor, PARQUET, rows=5, folder=tmp_path))
     assert caught.value.errno == 28
     assert not any(tmp_path.iterdir())
+
+
+def test_classes_come_with_their_probabilities() -> None:
+    predictor = iris_predictor()
+    columns = list(predictor.config.raw_inputs)
+    body = ",".join(columns) + "\n5.1,3.5,1.4,0.2\n5.1,many,1.4,0.2\n6.3,3.3,6.0,2.5\n"
+    found = read(b"".join(score(body.encode(), CSV, predictor, ARROW)), ARROW)
+    assert found["predicted_species"].to_list() == ["setosa", None, "virginica"]
+    assert found["probability_setosa"].is_null().to_list() == [False, True, False]
+    assert found["error"].to_list() == [None, f"{columns[1]}: must be a number, not 'many'", None]
 
 
 def test_values_without_a_price_are_no_price(small: Small, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from polars.testing import assert_frame_equal
 from pyarrow import ipc
 
 from src.core.errors import DataError
-from src.inference_pipeline import bulk_arrow
+from src.inference_pipeline import bulk_arrow, bulk_columnar
 from src.inference_pipeline.bulk_arrow import END, batch_rows, messages, read_stream
-from src.inference_pipeline.bulk_columnar import read_arrow
+from src.inference_pipeline.bulk_columnar import read_arrow, read_parquet
 
 ROWS = 300
 
@@ -124,3 +124,31 @@ def test_what_is_neither_is_named() -> None:
     for body in (b"", b"a,b\n1,2\n", b"PAR1" * 10, bytes(100)):
         with pytest.raises(DataError, match="is not an Arrow IPC stream or file"):
             next(read_arrow(body, io.BytesIO(body), 100, None))
+
+
+@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_a_batch_that_memory_might_not_hold_is_refused_before_it_is_unpacked(
+    table: pa.Table, kind: str, compression: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zeros = pa.table({"a": pa.array([0] * 100_000)})
+    body = written(zeros, kind, None, compression)
+    assert compression is None or len(body) < 20_000
+    monkeypatch.setattr(bulk_arrow, "MOST_BYTES", 900_000)
+    assert sum(block.frame.height for block in read_arrow(body, io.BytesIO(body), 100, None)) == 100_000
+    monkeypatch.setattr(bulk_arrow, "MOST_BYTES", 700_000)
+    with pytest.raises(DataError, match=r"a record batch of 1 MB is more than the 1 MB .* write smaller batches"):
+        next(read_arrow(body, io.BytesIO(body), 100, None))
+
+
+def test_one_text_a_million_times_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pl.DataFrame({"a": ["x" * 1_000] * 1_000})
+    parquet = io.BytesIO()
+    frame.write_parquet(parquet)
+    stream = frame.write_ipc_stream(None).getvalue()
+    monkeypatch.setattr(bulk_columnar, "MOST_TEXT", 500_000)
+    with pytest.raises(DataError, match="1,000 rows hold 1 MB of text"):
+        list(read_parquet(parquet.getvalue(), 1_000))
+    with pytest.raises(DataError, match="1,000 rows hold 1 MB of text"):
+        list(read_arrow(stream, io.BytesIO(stream), 1_000, None))
+    assert sum(block.frame.height for block in read_parquet(parquet.getvalue(), 400)) == 1_000
