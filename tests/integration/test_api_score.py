@@ -4,8 +4,10 @@ import errno
 import http.client
 import io
 import json
+import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -180,6 +182,18 @@ def begin(server: Server, part: bytes, length: int, **headers: str) -> http.clie
         connection.putheader(name, value)
     connection.endheaders(part)
     return connection
+
+
+def test_what_a_killed_server_left_is_removed_when_it_is_old(server: Server, rows: pl.DataFrame) -> None:
+    folder = server.log.parent / "cache" / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    old, new = folder / "housecast-old", folder / "housecast-new"
+    for path, age in ((old, 90_000), (new, 1_000)):
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    assert small_job(server, rows) == 200
+    assert uploads(server) == [new]
+    new.unlink()
 
 
 def small_job(server: Server, rows: pl.DataFrame) -> int:

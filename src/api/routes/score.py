@@ -39,6 +39,8 @@ RETRY_SECONDS = 10
 # Bodies up to here stay in memory, and an answer up to here is sent when it is whole.
 SMALL_BODY, SMALL_ANSWER = 8_000_000, 1_000_000
 PIECE = 256_000
+# The names of this service's files, and the age at which nobody can be working with one any more.
+PREFIX, STALE_SECONDS = "housecast-", 86_400
 # A caller that is slower than this for long is given up.
 SLOWEST = 250_000  # bytes a second
 
@@ -139,17 +141,25 @@ class _Job:
 
     def _spool(self) -> None:
         if self._file is None:
-            if self._folder:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.NamedTemporaryFile(dir=self._folder, prefix="housecast-", suffix=".body")  # noqa: SIM115
+            self._prepare()
+            self._file = tempfile.NamedTemporaryFile(dir=self._folder, prefix=PREFIX, suffix=".body")  # noqa: SIM115
         self._file.write(self._body.getbuffer())
         self._file.flush()
         self._body = io.BytesIO()
 
+    def _prepare(self) -> None:
+        """Make the folder, and remove from it what a process that was killed has left."""
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in self._folder.glob(f"{PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+
     async def answer(self, kind: Format, answer: Format, media_type: bytes, receive: Receive, send: Send) -> None:
         """Price the body and send what comes of it, for as long as the caller is there."""
-        if self._folder:
-            await self._run(self._folder.mkdir, parents=True, exist_ok=True)
+        await self._run(self._prepare)
         self._pieces = score(
             Path(self._file.name) if self._file else self._body.getvalue(),
             kind,
