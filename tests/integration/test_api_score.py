@@ -171,7 +171,7 @@ def test_damage_after_the_answer_has_begun_cuts_it_off(server: Server, rows: pl.
         with pytest.raises(http.client.IncompleteRead) as caught:
             answer.read()
     assert caught.value.partial.count(b"\n") == 1 + 20_000
-    until(lambda: "the answer is cut off: cannot read the Arrow IPC" in server.log.read_text(), "it is logged")
+    until(lambda: "answer was cut off: cannot read the Arrow IPC" in server.log.read_text(), "it is logged")
 
 
 def begin(server: Server, part: bytes, length: int, **headers: str) -> http.client.HTTPConnection:

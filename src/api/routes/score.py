@@ -9,7 +9,6 @@ is still there.
 import asyncio
 import errno
 import io
-import logging
 import math
 import tempfile
 import time
@@ -24,11 +23,8 @@ from src.api.media import formats
 from src.api.problems import Problem
 from src.api.served import Models, Served
 from src.core.config import Settings
-from src.core.errors import HousecastError
 from src.inference_pipeline.bulk import Format, Tally, score
 from src.inference_pipeline.inference import bulk_threads
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,12 +61,14 @@ class Score:
             text = f"{MOST_JOBS} files are priced already; come again."
             raise Problem(503, "busy", text, headers={"Retry-After": str(RETRY_SECONDS)})
         self._jobs += 1
-        job = _Job(served, self._settings, call, _Patience(call, self._settings.request_seconds))
+        job = _Job(served, self._settings, _Patience(call, self._settings.request_seconds))
         try:
             if await job.take(receive):
                 await job.answer(kind, answer, media_type, receive, send)
         except OSError as error:
-            raise _no_space(error) from error
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _no_space() from error
         finally:
             call.rows = job.tally.rows
             job.end(self._ended)
@@ -107,11 +105,10 @@ class _Patience:
 class _Job:
     """One body being taken, priced and answered, in a thread of its own."""
 
-    def __init__(self, served: Served, settings: Settings, call: Call, patience: _Patience) -> None:
+    def __init__(self, served: Served, settings: Settings, patience: _Patience) -> None:
         self.tally = Tally()
         self._served = served
         self._settings = settings
-        self._call = call
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
@@ -172,11 +169,6 @@ class _Job:
         gone = asyncio.ensure_future(receive())
         try:
             await self._send(media_type, send, gone)
-        except (HousecastError, OSError) as error:
-            if not self._call.status:
-                raise
-            # Begun and not ended: the server closes the connection without the last chunk.
-            logger.warning("request %s: the answer is cut off: %s", self._call.id, error)
         finally:
             gone.cancel()
             with suppress(asyncio.CancelledError):
@@ -228,8 +220,6 @@ class _Job:
         self._thread.shutdown(wait=False)
 
 
-def _no_space(error: OSError) -> Exception:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
+def _no_space() -> Problem:
     text = "The server's disk is full, and a file of this size needs some of it: send parts, or come again."
     return Problem(507, "no-space", text, headers={"Retry-After": str(RETRY_SECONDS)})
