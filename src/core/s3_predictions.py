@@ -4,7 +4,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from src.core.predictions_store import PredictionsFile, is_month_file
-from src.core.s3_errors import explained
+from src.core.s3_errors import explained, no_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,6 +30,8 @@ class S3Predictions:
                 Bucket=self.bucket, Prefix=folder, Delimiter="/"
             )
             for page in pages:
+                if "IsTruncated" not in page:  # some other server's page would read as an empty list
+                    raise no_s3(self.bucket, folder)
                 for entry in page.get("Contents", ()):
                     name = entry["Key"].removeprefix(folder)
                     if is_month_file(name):
@@ -42,6 +44,8 @@ class S3Predictions:
         with explained(self.bucket, key):
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
             with closing(answer["Body"]) as body:
+                if "ETag" not in answer:
+                    raise no_s3(self.bucket, key)
                 return body.read(), answer["ETag"]
 
     def put(self, name: str, content: bytes) -> None:

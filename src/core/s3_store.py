@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,9 +176,9 @@ class S3Store(MovesVersions):
                 if code_of(error) == "NoSuchKey":
                     return None
                 raise
-            if "ETag" not in answer:
-                raise no_s3(self.bucket, full)
             with closing(answer["Body"]) as body:
+                if "ETag" not in answer:
+                    raise no_s3(self.bucket, full)
                 content = body.read(limit + 1)
                 if len(content) <= limit:
                     body.read(1)  # at the end botocore tells whether all of it came
@@ -186,8 +186,9 @@ class S3Store(MovesVersions):
 
     def _download(self, key: str, path: Path, limit: int) -> None:
         size = 0
-        with path.open("wb") as stream:
-            for chunk in self._chunks(key):
+        # Closed also when the loop ends early, as a body that is left unread keeps its connection.
+        with path.open("wb") as stream, closing(self._chunks(key)) as chunks:
+            for chunk in chunks:
                 size += len(chunk)
                 if size > limit:
                     raise BundleError(f"{self}/{key} is altered: longer than the {limit:,} bytes of the manifest")
@@ -199,11 +200,11 @@ class S3Store(MovesVersions):
             digest.update(chunk)
         return digest.hexdigest()
 
-    def _chunks(self, key: str) -> Iterator[bytes]:
+    def _chunks(self, key: str) -> Generator[bytes]:
         full = f"{self.root}/{key}"
         with explained(self.bucket, full):
             answer = self.client.get_object(Bucket=self.bucket, Key=full)
-            if "ETag" not in answer:
-                raise no_s3(self.bucket, full)
             with closing(answer["Body"]) as body:
+                if "ETag" not in answer:
+                    raise no_s3(self.bucket, full)
                 yield from body.iter_chunks(CHUNK)

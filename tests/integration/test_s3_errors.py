@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
 
 from src.core.config import Settings
 from src.core.errors import BundleError, ConfigError, StoreError
+from src.core.s3_predictions import S3Predictions
 from src.core.store import Store, open_store
 from tests.bundles import V1, sealed
 from tests.faulty_proxy import Fault, FaultyProxy
@@ -148,6 +150,33 @@ def test_what_is_no_answer_of_s3s_is_a_clear_error(
                 store.fetch("housets", V1, tmp_path / "cache")
         proxy.heal()
         assert store.fetch("housets", V1, tmp_path / "cache").is_dir()
+
+
+def test_a_body_that_is_not_read_to_its_end_is_closed(tmp_path: Path, s3_settings: Settings) -> None:
+    place = BucketPlace(s3_settings)
+    place.open().publish("housets", sealed(tmp_path / "b"))
+    place.write(f"housets/{V1}/model.ubj", b"x" * 3_000_000)
+    bodies: list[StreamingBody] = []
+    fetched = place.client.get_object
+
+    def kept(**arguments: Any) -> Any:
+        answer = fetched(**arguments)
+        bodies.append(answer["Body"])
+        return answer
+
+    place.client.get_object = kept
+    with pytest.raises(BundleError, match="longer than"):
+        place.open().fetch("housets", V1, tmp_path / "cache")
+    place.client.get_object = lambda **arguments: {"Body": kept(**arguments)["Body"]}  # as of a page without an ETag
+    for call in (
+        lambda: place.open().fetch("housets", V1, tmp_path / "cache"),
+        lambda: place.open().read("housets", V1, "config.yaml"),
+        lambda: S3Predictions(place.client, place.bucket, "some/prefix/models").read(f"housets/{V1}/config.yaml"),
+    ):
+        with pytest.raises(StoreError, match="not S3"):
+            call()
+    assert len(bodies) >= 5
+    assert all(body._raw_stream.closed for body in bodies)
 
 
 def test_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
