@@ -132,6 +132,17 @@ def refused(server: Server) -> bool:
     return False
 
 
+def test_who_was_let_in_and_has_not_asked_yet_is_waited_for(small: Small, tmp_path: Path) -> None:
+    with server_of(OURS, tmp_path, small) as server:
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: said_unready(server), "not ready any more")
+        with connected(server) as late:
+            time.sleep(1.2)  # nobody is let in after 0.5 s, and 0.3 s later the listener would be closed
+            late.sendall(request(rows_of(small)))
+            assert until_closed(late).startswith(b"HTTP/1.1 200")
+        assert ended(server) == 0
+
+
 @pytest.mark.parametrize("serve", ["from src.api.main import main; main()", "import uvicorn; uvicorn.main()"])
 def test_a_request_that_never_ends_is_cut_off(serve: str, small: Small, tmp_path: Path) -> None:
     code = f"import src.api.drain as drain; drain.GRACE_SECONDS = 1; import sys; {serve}"
