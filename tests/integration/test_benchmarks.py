@@ -32,6 +32,7 @@ ROWS = {
     ),
     # BentoML and MLServer as well where their environments are built.
     "serving": (["housecast", "FastAPI and pandas", "MLflow scoring server"], 12),
+    "soak": (["all", "while a version is swapped in", "otherwise"], 0),
     "summary": (["overall", "by month", "by region", "by both", "a page of one region, by price"], 10),
     "accuracy": (
         [f"{split} {score}" for split in ("eval", "holdout") for score in ("MAE", "RMSE", "MAPE", "MdAPE")],
