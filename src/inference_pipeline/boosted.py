@@ -1,20 +1,26 @@
 """XGBoost's trees, with a linear trend under them, as a model that serves."""
 
 import json
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from src.core.config import DatasetConfig
 from src.core.errors import BundleError, DataError
 from src.core.scale import softmax
 from src.inference_pipeline.contributions import to_probability
-from src.inference_pipeline.trees import XGBoostMargin, evaluator
+from src.inference_pipeline.trees import Margin, Trees, XGBoostMargin, checked, evaluator
 from src.inference_pipeline.trend import Trend
+
+if TYPE_CHECKING:
+    import xgboost as xgb
+
+logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -23,36 +29,75 @@ ROWS_AT_ONCE = 512
 
 
 class BoostedTrees:
-    """A booster and its trend. The answer is their sum, or for classes the softmax of the trees' sums."""
+    """A booster and its trend. The answer is their sum, or for classes the softmax of the trees' sums.
+
+    Read from a bundle it answers without XGBoost, which is imported once somebody asks for reasons or comparables.
+    """
 
     file = "model.ubj"
 
-    def __init__(self, booster: xgb.Booster, trend: Trend, probe: Floats | None = None) -> None:
-        """Take the fastest evaluator that equals XGBoost on `probe`, shape (n, f); XGBoost's own without a probe."""
-        self.booster = booster
+    def __init__(
+        self,
+        booster: "xgb.Booster | bytes",
+        trend: Trend,
+        margin: tuple[Margin, str] | None = None,
+        trees: Trees | None = None,
+    ) -> None:
+        """Take a booster, or what one saved as UBJSON, and what evaluates it; XGBoost does where nothing is given.
+
+        `trees`: its trees as they were read, for `compiled` to check.
+        """
+        self._booster = booster
+        self._trees = trees
         self.trend = trend
-        self._margin, self.evaluator = (
-            (XGBoostMargin(booster), "xgboost") if probe is None else evaluator(booster, probe)
-        )
+        self._margin, self.evaluator = margin or (XGBoostMargin(lambda: self.booster), "xgboost")
+
+    @property
+    def booster(self) -> "xgb.Booster":
+        """The model in XGBoost's hands."""
+        if isinstance(self._booster, bytes):  # two threads may both read it, which does no harm
+            import xgboost as xgb
+
+            # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
+            self._booster = xgb.Booster({"nthread": 1}, model_file=bytearray(self._booster))
+        return self._booster
 
     @classmethod
     def load(cls, folder: Path, config: DatasetConfig, plain: Mapping[str, Any]) -> "BoostedTrees":
         """Read `model.ubj` (BundleError when its features are not the config's)."""
-        # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
-        booster = xgb.Booster({"nthread": 1}, model_file=folder / cls.file)
-        if booster.feature_names is not None and tuple(booster.feature_names) != config.feature_names:
+        saved = (folder / cls.file).read_bytes()
+        trees = None
+        if "base_margin" in plain:
+            with suppress(BundleError):  # what is not read here XGBoost reads, or refuses
+                trees = Trees.from_saved(saved, np.array(plain["base_margin"], np.float32))
+        made = cls(saved, Trend.of_plain(plain["trend"]) if plain.get("trend") else Trend.none(), trees=trees)
+        names = trees.names if trees else tuple(made.booster.feature_names or ())
+        if names and names != config.feature_names:
             raise BundleError(f"{folder / cls.file} was trained on other features than the config's: train again")
-        return cls(booster, Trend.of_plain(plain["trend"]) if plain.get("trend") else Trend.none())
+        return made
 
-    def compiled(self, probe: Floats) -> "BoostedTrees":
-        """Return the same model with the fastest evaluator that equals XGBoost on the probe, shape (n, f)."""
-        return BoostedTrees(self.booster, self.trend, probe)
+    def compiled(self, probe: Floats, margins: Floats | None = None) -> "BoostedTrees":
+        """Return the same model with the fastest evaluator that equals XGBoost on the probe, shape (n, f).
+
+        `margins`: what XGBoost said of the probe, to the last bit; it is asked itself where that is not known.
+        """
+        if self._trees is not None and margins is not None:
+            try:
+                fast = checked(self._trees, probe, margins).margin
+                return BoostedTrees(self._booster, self.trend, (fast, "compiled"))
+            except BundleError as error:
+                logger.warning("XGBoost is asked what it says today: %s", error)
+        return BoostedTrees(self.booster, self.trend, evaluator(self.booster, probe))
 
     def __call__(self, X: Floats, threads: int = 1) -> Array:
         margin = self._margin(X, threads)
         if margin.ndim == 2:
             return softmax(margin)
         return margin + self.trend(X)
+
+    def by_xgboost(self, X: Floats) -> Floats:
+        """Return XGBoost's own sums of the trees, shape (n,) or (n, k), which every evaluator must give."""
+        return XGBoostMargin(lambda: self.booster)(X)
 
     def margin(self, X: Floats) -> Array:
         """Return the sum of trend and trees before any softmax, shape (n, k); k is 1 unless the answers are classes."""
@@ -106,9 +151,14 @@ class BoostedTrees:
         self.booster.save_model(path)
 
     def plain(self) -> dict[str, Any]:
-        return {"trend": self.trend.plain()}
+        plain: dict[str, Any] = {"trend": self.trend.plain()}
+        with suppress(BundleError):  # only XGBoost evaluates such a model
+            plain["base_margin"] = Trees.from_booster(self.booster).base.tolist()
+        return plain
 
 
-def _matrix(X: Floats) -> xgb.DMatrix:
+def _matrix(X: Floats) -> "xgb.DMatrix":
+    import xgboost as xgb
+
     # A matrix takes no infinite value, and the largest finite one takes the same way through the trees.
     return xgb.DMatrix(np.clip(X, -LARGEST, LARGEST), missing=np.nan, nthread=1)

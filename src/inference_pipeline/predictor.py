@@ -50,6 +50,12 @@ class Prediction:
     upper: dict[float, Array]
     flags: list[str]
 
+    def part(self, start: int, stop: int) -> "Prediction":
+        """Return what was said of some of the rows."""
+        lower = {level: ends[start:stop] for level, ends in self.lower.items()}
+        upper = {level: ends[start:stop] for level, ends in self.upper.items()}
+        return Prediction(self.estimate[start:stop], lower, upper, self.flags[start:stop])
+
     def frame(self, target: str) -> pl.DataFrame:
         """Return the columns that a predictions file adds, for example `predicted_price`, `lower_80`, ..., `flags`."""
         bounds = {
@@ -79,6 +85,10 @@ class Classification:
     def labels(self) -> list[str]:
         """The most probable class of each row; of equal ones the first."""
         return [self.classes[i] for i in self.probabilities.argmax(axis=1)] if len(self.probabilities) else []
+
+    def part(self, start: int, stop: int) -> "Classification":
+        """Return what was said of some of the rows."""
+        return Classification(self.classes, self.probabilities[start:stop], self.flags[start:stop])
 
     def frame(self, target: str) -> pl.DataFrame:
         """Return what a predictions file adds, for example `predicted_species`, `probability_setosa`, ..., `flags`."""
@@ -124,6 +134,7 @@ class Predictor:
         version: str,
         probe: Sequence[Row] = (),
         reference: bytes | None = None,
+        margins: NDArray[np.float32] | None = None,
     ) -> None:
         """Put a model together.
 
@@ -135,6 +146,7 @@ class Predictor:
             version: the model version's name.
             probe: raw rows on which the fast evaluator must agree with XGBoost; without, random features are used.
             reference: the bundle's `reference.parquet`, for comparables.
+            margins: what XGBoost says of the probe's rows; it is imported and asked where they are not given.
         """
         self.config = config
         self.version = version
@@ -142,7 +154,7 @@ class Predictor:
         self._intervals = tuple(intervals)
         self._offsets = np.array([0.0, *(end for ends in intervals.values() for end in ends)])[:, None]
         self._rows = RowEncoder(config, tables)
-        self._model = model.compiled(self._probe(probe)) if isinstance(model, BoostedTrees) else model
+        self._model = model.compiled(self._probe(probe), margins) if isinstance(model, BoostedTrees) else model
         self.evaluator = self._model.evaluator
         self._comparables = Comparables(reference, config, tables, self._model) if reference else None
 
@@ -167,7 +179,9 @@ class Predictor:
         model = load_model(folder, config, encoders)
         # Read now, as the folder may be gone when somebody asks; parsed and prepared then.
         reference = (folder / "reference.parquet").read_bytes()
-        made = cls(config, encoders["tables"], model, intervals, manifest.version, golden["rows"], reference)
+        margins = np.array(golden["margins"], np.float32) if golden.get("margins") else None
+        rows = golden["rows"]
+        made = cls(config, encoders["tables"], model, intervals, manifest.version, rows, reference, margins)
         made.check_golden(golden)
         return made
 

@@ -1,20 +1,25 @@
-"""Evaluate XGBoost's trees many times faster than XGBoost, to the last bit; XGBoost itself is the fallback."""
+"""Evaluate XGBoost's trees many times faster than XGBoost, to the last bit; XGBoost itself is the fallback.
+
+XGBoost takes a second to import, with SciPy, and 40 MB: nothing here imports it before it is needed.
+"""
 
 import json
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from src.core.errors import BundleError, DataError
 from src.inference_pipeline import ubjson
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 try:
     from src.inference_pipeline import _trees
@@ -36,10 +41,12 @@ class Trees:
     """The trees of a gbtree model in flat arrays; immutable, so threads may share it.
 
     `nodes` holds tree after tree, tree t from `roots[t]`, level by level, siblings side by side; `_trees.pyx` says how
-    they are read. `outputs[t]` is the column of the margin that tree t adds to, `base` the margin before any tree.
+    they are read. `names` are the features' where the model knows them. `outputs[t]` is the column of the margin that
+    tree t adds to, `base` the margin before any tree.
     """
 
     features: int
+    names: tuple[str, ...]
     base: Floats
     nodes: NDArray[np.void]
     roots: NDArray[np.intp]
@@ -47,25 +54,37 @@ class Trees:
     outputs: NDArray[np.intc]
 
     @classmethod
-    def from_booster(cls, booster: xgb.Booster) -> "Trees":
+    def from_booster(cls, booster: "xgb.Booster") -> "Trees":
         """Copy the trees of a booster, all of them: slice a booster that stopped early to its best rounds first.
 
         Raises:
             BundleError: the model has parts that only XGBoost evaluates, such as categorical splits or dart weights.
         """
-        name = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
+        saved = bytes(booster.save_raw("ubj"))
+        trees = cls.from_saved(saved, np.empty(0, np.float32))
+        return replace(trees, base=_base_margin(saved, trees.features))
+
+    @classmethod
+    def from_saved(cls, saved: bytes, base: Floats) -> "Trees":
+        """Read the trees of a model that XGBoost saved as UBJSON, `base` being its margin before any tree, shape (k,).
+
+        Raises:
+            BundleError: as `from_booster`, or it is no such file.
+        """
+        learner = ubjson.read(saved)["learner"]
+        name = learner["gradient_booster"]["name"]
         if name != "gbtree":
             raise BundleError(f"cannot compile a {name!r} booster, only 'gbtree'; XGBoost can evaluate it")
-        features = int(booster.num_features())
+        features = int(learner["learner_model_param"]["num_feature"])
         if 2 * features + 1 > MAX_INDEX:
             raise BundleError(f"cannot compile a model of {features} features, at most {(MAX_INDEX - 1) // 2}")
-        model = ubjson.read(bytes(booster.save_raw("ubj")))
-        ensemble = model["learner"]["gradient_booster"]["model"]
+        ensemble = learner["gradient_booster"]["model"]
         packed = [_pack(tree, features) for tree in ensemble["trees"]]
         sizes = [len(nodes) for nodes, _ in packed]
         return cls(
             features=features,
-            base=_base_margin(model, features),
+            names=tuple(learner["feature_names"]),
+            base=base,
             nodes=np.concatenate([nodes for nodes, _ in packed]) if packed else np.empty(0, NODE),
             roots=np.cumsum([0, *sizes[:-1]], dtype=np.intp) if packed else np.empty(0, np.intp),
             depths=np.array([depth for _, depth in packed], np.intc),
@@ -102,54 +121,62 @@ class Trees:
         _trees.add_margins(X, self.nodes, self.roots, self.depths, self.outputs, margin)
 
 
-def evaluator(booster: xgb.Booster, probe: Floats) -> tuple[Margin, str]:
+def evaluator(booster: "xgb.Booster", probe: Floats) -> tuple[Margin, str]:
     """Return the fastest function that gives the booster's margins, and its name: "compiled" or "xgboost".
 
     The compiled trees are taken if they equal XGBoost to the last bit on the probe, shape (n, features); otherwise
     a warning says why not. The function takes a matrix and a number of threads.
     """
-    slow = XGBoostMargin(booster)
-    if _trees is None:
-        reason = "its trees are not compiled; install a C compiler, then `uv sync --reinstall-package housecast`"
-    elif len(probe) == 0:
-        reason = "there is no probe row to compare on"
-    else:
-        try:
-            trees = Trees.from_booster(booster)
-            ours, theirs = trees.margin(probe), slow(probe, 1)
-            if ours.shape == theirs.shape and np.array_equal(ours.view(np.uint32), theirs.view(np.uint32)):
-                return trees.margin, "compiled"
-            reason = f"the compiled trees disagree on the probe ({_difference(ours, theirs)})"
-        except BundleError as error:
-            reason = str(error)
-    logger.warning("XGBoost evaluates the model, slower: %s", reason)
+    slow = XGBoostMargin(lambda: booster)
+    try:
+        trees = Trees.from_booster(booster) if _trees is not None else None
+        return checked(trees, probe, slow(probe, 1)).margin, "compiled"
+    except BundleError as error:
+        logger.warning("XGBoost evaluates the model, slower: %s", error)
     return slow, "xgboost"
+
+
+def checked(trees: Trees | None, probe: Floats, wanted: Floats) -> Trees:
+    """Return the trees if they say what XGBoost says of the probe, shape (n, f), to the last bit (BundleError)."""
+    if trees is None or _trees is None:
+        raise BundleError(
+            "its trees are not compiled; install a C compiler, then `uv sync --reinstall-package housecast`"
+        )
+    if len(probe) == 0:
+        raise BundleError("there is no probe row to compare on")
+    ours = trees.margin(probe)
+    if ours.shape != wanted.shape or not np.array_equal(ours.view(np.uint32), wanted.view(np.uint32)):
+        raise BundleError(f"the compiled trees disagree on the probe ({_difference(ours, wanted)})")
+    return trees
 
 
 class XGBoostMargin:
     """XGBoost's own margins. A booster keeps its number of threads, so each number gets a copy."""
 
-    def __init__(self, booster: xgb.Booster) -> None:
+    def __init__(self, booster: Callable[[], "xgb.Booster"]) -> None:
         self._booster = booster
-        self._features = int(booster.num_features())
         self._copies: dict[int, xgb.Booster] = {}
         self._lock = threading.Lock()
 
     def __call__(self, X: Floats, threads: int = 1) -> Floats:
-        _check_matrix(X, self._features)
+        features = int(self._booster().num_features())
+        _check_matrix(X, features)
         if len(X) == 0:  # XGBoost forgets the number of outputs
-            return self(np.zeros((1, self._features), np.float32))[:0]
+            return self(np.zeros((1, features), np.float32))[:0]
         with self._lock:
             if threads not in self._copies:
-                self._copies[threads] = self._booster.copy()
+                self._copies[threads] = self._booster().copy()
                 self._copies[threads].set_param({"nthread": threads})
             booster = self._copies[threads]
         margin: Floats = booster.inplace_predict(X, predict_type="margin", validate_features=False)
         return margin
 
 
-def _base_margin(model: dict[str, Any], features: int) -> Floats:
+def _base_margin(saved: bytes, features: int) -> Floats:
     """Ask XGBoost for the margin before any tree; it alone knows the objective's link."""
+    import xgboost as xgb
+
+    model = ubjson.read(saved)
     learner = model["learner"]
     ensemble = learner["gradient_booster"]["model"]
     # XGBoost leaves the link out if there is no tree at all, so one stays, with leaves of 0.

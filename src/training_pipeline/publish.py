@@ -18,6 +18,7 @@ from src.core.errors import ConfigError, GateError, HousecastError, StoreError
 from src.core.files import read_json, write_json
 from src.core.plain_pickle import dump_plain
 from src.core.store import Store
+from src.inference_pipeline.boosted import BoostedTrees
 from src.inference_pipeline.predictor import Predictor, answer
 from src.training_pipeline import intervals, model_card
 from src.training_pipeline.candidate import Candidate
@@ -87,7 +88,7 @@ def golden(candidate: Candidate) -> dict[str, Any]:
     """Choose a few different raw rows of eval, and the estimates that they must give.
 
     They are spread over the estimates (of classes over the first one's probability), and the row with the most missing
-    values is among them.
+    values is among them. Of trees, `margins` is what XGBoost says of the rows to the last bit.
     """
     raw = candidate.raw("eval").select(candidate.config.raw_inputs)
     estimate = candidate.estimates("eval")
@@ -96,7 +97,10 @@ def golden(candidate: Candidate) -> dict[str, Any]:
     missing = raw.select(pl.sum_horizontal(pl.all().is_null())).to_series()
     chosen[int(missing.arg_max() or 0)] = None
     rows = raw[list(chosen)].with_columns(pl.selectors.float().fill_nan(None), pl.selectors.temporal().cast(pl.String))
-    return {"rows": rows.to_dicts(), "predictions": estimate[list(chosen)].tolist()}
+    made = {"rows": rows.to_dicts(), "predictions": estimate[list(chosen)].tolist()}
+    if isinstance(candidate.model, BoostedTrees):
+        made["margins"] = candidate.model.by_xgboost(candidate.matrices["eval"].X[list(chosen)]).tolist()
+    return made
 
 
 def _reference(candidate: Candidate) -> pl.DataFrame:

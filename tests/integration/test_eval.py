@@ -206,7 +206,7 @@ def test_golden_rows_are_few_diverse_and_include_missing_values(
 ) -> None:
     folder = published.store.fetch("housets", published.version, tmp_path / "fetched")
     golden = json.loads((folder / "golden.json").read_text())
-    assert 8 <= len(golden["rows"]) == len(golden["predictions"]) <= 16
+    assert 8 <= len(golden["rows"]) == len(golden["predictions"]) == len(golden["margins"]) <= 16
     assert len({row["city_full"] for row in golden["rows"]}) > 1
     most = max(sum(value is None for value in row.values()) for row in golden["rows"])
     raw = pl.read_parquet(published.places.raw / "eval.parquet").select(quick.raw_inputs)

@@ -3,8 +3,11 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +16,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from src.core.config import DatasetConfig
+from src.core.config import PROJECT, DatasetConfig
 from src.core.errors import BundleError, DataError, InvalidRowsError
+from src.core.plain_pickle import load_plain
+from src.inference_pipeline.models import load_model
 from src.inference_pipeline.predictor import Predictor
 from tests.conftest import Published
 
@@ -140,7 +145,55 @@ def bundle(published: Published, tmp_path: Path) -> Path:
 
 def test_the_compiled_evaluator_serves_where_it_was_built(published: Published) -> None:
     pytest.importorskip("src.inference_pipeline._trees", reason="no C compiler was there at installation")
-    assert "XGBoost" not in published.predictor.evaluator
+    assert published.predictor.evaluator == "compiled"
+
+
+ONLY_WHEN_ASKED = """
+import json, sys
+from pathlib import Path
+from src.inference_pipeline.predictor import Predictor
+folder = Path(sys.argv[1])
+predictor = Predictor.load(folder)
+rows = json.loads((folder / "golden.json").read_text())["rows"]
+predictor.predict(rows)
+before = "xgboost" in sys.modules
+predictor.explain(rows)
+print(predictor.evaluator, before, "xgboost" in sys.modules)
+"""
+
+
+def test_xgboost_is_imported_when_reasons_are_asked_for(bundle: Path) -> None:
+    pytest.importorskip("src.inference_pipeline._trees", reason="no C compiler was there at installation")
+    command = [sys.executable, "-c", ONLY_WHEN_ASKED, bundle]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["compiled", "False", "True"]
+
+
+def reloaded(predictor: Predictor, bundle: Path, plain: dict[str, Any], margins: Any) -> Predictor:
+    """Put a bundle's model together with other numbers than it holds."""
+    golden = json.loads((bundle / "golden.json").read_text())
+    model = load_model(bundle, predictor.config, plain)
+    return Predictor(predictor.config, plain["tables"], model, {}, "v", golden["rows"], margins=margins)
+
+
+def test_trees_that_differ_from_what_xgboost_said_are_compared_with_it_again(
+    published: Published, bundle: Path, holdout: pl.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("src.inference_pipeline._trees", reason="no C compiler was there at installation")
+    plain = load_plain(bundle / "encoders.pkl")
+    said = np.array(json.loads((bundle / "golden.json").read_text())["margins"], np.float32)
+    said[0] = np.nextafter(said[0], np.float32(np.inf))
+    for numbers, margins in (
+        (plain, said),
+        (plain | {"base_margin": [plain["base_margin"][0] + 1]}, said),
+        ({name: value for name, value in plain.items() if name != "base_margin"}, None),
+    ):
+        caplog.clear()
+        again = reloaded(published.predictor, bundle, numbers, margins)
+        assert again.evaluator == "compiled"
+        assert ("XGBoost is asked" in caplog.text) == (margins is not None)
+        wanted = published.predictor.predict(holdout)
+        np.testing.assert_array_equal(again.predict(holdout).estimate, wanted.estimate)
 
 
 @pytest.mark.parametrize("name", ["model.ubj", "encoders.pkl", "config.yaml", "golden.json"])
@@ -161,8 +214,6 @@ def test_golden_answers_must_come_out(published: Published, bundle: Path) -> Non
 
 
 def test_a_hostile_pickle_does_not_run(bundle: Path, tmp_path: Path) -> None:
-    from src.core.plain_pickle import load_plain
-
     class Hostile:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "ran",))

@@ -10,7 +10,9 @@ import xgboost as xgb
 
 from src.core.errors import BundleError, DataError
 from src.inference_pipeline import trees as module
+from src.inference_pipeline.boosted import BoostedTrees
 from src.inference_pipeline.trees import Trees, evaluator
+from src.inference_pipeline.trend import Trend
 
 compiled = pytest.mark.skipif(module._trees is None, reason="the tree extension is not compiled (no C compiler)")
 
@@ -94,6 +96,12 @@ def test_xgboost_evaluates_what_is_not_supported(make: Any, reason: str, caplog:
     )
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert reason in caplog.text
+
+
+def test_what_only_xgboost_evaluates_is_saved_without_its_margin_before_any_tree() -> None:
+    assert "base_margin" not in BoostedTrees(fit(booster="dart", rate_drop=0.5), Trend.none()).plain()
+    classes = fit(np.arange(120) % 3, objective="multi:softprob", num_class=3)
+    assert np.shape(BoostedTrees(classes, Trend.none()).plain()["base_margin"]) == (3,)
 
 
 @compiled
