@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 STALE_SECONDS = 3600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
     """One version in memory, which needs nothing of the folder that it was loaded from; immutable."""
 

@@ -14,6 +14,7 @@ from src.api.contract import Row
 from src.api.front import Call, ClientGone, Receive, Scope, Send
 from src.api.problems import Problem
 from src.api.served import Models, Served
+from src.api.together import Together
 from src.api.work import Work
 from src.inference_pipeline.predictor import Classification, Explanation, Prediction
 
@@ -31,6 +32,7 @@ class Predict:
     def __init__(self, models: Models, work: Work) -> None:
         self._models = models
         self._work = work
+        self._together = Together()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, dataset: str | None) -> None:
         """Answer one request; `dataset` is None at /predict."""
@@ -46,7 +48,10 @@ class Predict:
         if explain or len(body) > FEW_BYTES:
             answer = await self._work.run(_answer, served, body, explain, call)
         else:
-            answer = _answer(served, body, explain, call)
+            rows, _ = served.contract.read(body)
+            said = await self._together.price(served, rows)
+            call.rows = len(rows)
+            answer = _written(content_of(said, rows, served))
         headers = [JSON_HEADER, (b"content-length", str(len(answer)).encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
@@ -62,6 +67,10 @@ def _answer(served: Served, body: bytes, explain: bool, call: Call) -> bytes:
     content = content_of(said, rows, served)
     if explain:
         content["explanations"] = _explanations(served.predictor.explain(rows))
+    return _written(content)
+
+
+def _written(content: dict[str, Any]) -> bytes:
     return to_json(content, inf_nan_mode="null")
 
 
