@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from src.api.contract import MANY_BYTES
 from src.core.config import Settings
 from tests.serving import Small, client_of
 
@@ -54,6 +55,20 @@ def test_n_rows_give_n_prices_in_order_equal_to_the_predictors(
         assert len(said["flags"]) == count
         assert said["model"]["version"] == small.predictor.version
         assert said["actuals"] == [row["price"] for row in rows[:count]]
+
+
+def test_many_rows_are_answered_as_few_are(client: TestClient, rows: list[Row]) -> None:
+    many = (rows * 20)[:1_111]
+    assert len(json.dumps(many)) > MANY_BYTES
+    few, said = predict(client, rows), predict(client, many)
+    for name in ("predictions", "flags", "actuals"):
+        assert said[name] == (few[name] * 20)[:1_111]
+    assert said["intervals"]["95"] == (few["intervals"]["95"] * 20)[:1_111]
+    bare = [{name: value for name, value in row.items() if name != "price"} for row in many]
+    assert "actuals" not in predict(client, bare)
+    assert predict(client, [*bare[:-1], many[-1]])["actuals"] == [*[None] * 1_110, many[-1]["price"]]
+    problem = refusal(client, json.dumps([*many[:700], {**many[0], "inventory": "7"}, *many]))
+    assert [(one["row"], one["field"]) for one in problem["errors"]] == [(700, "inventory")]
 
 
 def test_one_object_is_one_row_at_either_address(client: TestClient, rows: list[Row]) -> None:

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
 
+import polars as pl
 from pydantic_core import to_json
 
 from src.api.contract import Row
@@ -16,6 +17,7 @@ from src.api.problems import Problem
 from src.api.served import Models, Served
 from src.api.together import Together
 from src.api.work import Work
+from src.inference_pipeline.inference import bulk_threads
 from src.inference_pipeline.predictor import Classification, Explanation, Prediction
 
 # Reasons cost milliseconds a row.
@@ -33,6 +35,7 @@ class Predict:
         self._models = models
         self._work = work
         self._together = Together()
+        self._threads = bulk_threads(models.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, dataset: str | None) -> None:
         """Answer one request; `dataset` is None at /predict."""
@@ -46,7 +49,7 @@ class Predict:
         call.dataset, call.version = served.dataset, served.version
         body = await read_body(receive)
         if explain or len(body) > FEW_BYTES:
-            answer = await self._work.run(_answer, served, body, explain, call)
+            answer = await self._work.run(_answer, served, body, explain, call, self._threads)
         else:
             rows, _ = served.contract.read(body)
             said = await self._together.price(served, rows)
@@ -57,12 +60,12 @@ class Predict:
         await send({"type": "http.response.body", "body": answer})
 
 
-def _answer(served: Served, body: bytes, explain: bool, call: Call) -> bytes:
-    rows, _ = served.contract.read(body)
+def _answer(served: Served, body: bytes, explain: bool, call: Call, threads: int) -> bytes:
+    rows = served.contract.read_many(body)
     if explain and len(rows) > MOST_EXPLAINED:
         text = f"At most {MOST_EXPLAINED:,} rows are explained at once, not {len(rows):,}."
         raise Problem(422, "too-many-rows", text)
-    said = served.predictor.predict(rows)
+    said = served.predictor.predict(rows, threads)
     call.rows = len(rows)
     content = content_of(said, rows, served)
     if explain:
@@ -74,7 +77,7 @@ def _written(content: dict[str, Any]) -> bytes:
     return to_json(content, inf_nan_mode="null")
 
 
-def content_of(said: Prediction | Classification, rows: list[Row], served: Served) -> dict[str, Any]:
+def content_of(said: Prediction | Classification, rows: list[Row] | pl.DataFrame, served: Served) -> dict[str, Any]:
     """Make the answer to rows, in their order."""
     check_priced(said)
     flags = [one.split(";") if one else [] for one in said.flags]
@@ -89,7 +92,10 @@ def content_of(said: Prediction | Classification, rows: list[Row], served: Serve
             content["intervals"][f"{100 * level:g}"] = list(ends)
     content |= {"flags": flags, "model": served.about}
     target = served.config.target.column
-    actuals = [row.get(target) for row in rows]
+    if isinstance(rows, pl.DataFrame):
+        actuals = rows[target].to_list() if target in rows.columns else []
+    else:
+        actuals = [row.get(target) for row in rows]
     if any(actual is not None for actual in actuals):
         content["actuals"] = actuals
     return content

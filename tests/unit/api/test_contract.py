@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.api.contract import RowContract, example, shown
+from src.api.json_columns import JsonColumns
 from src.core.config import load_config
 from src.core.errors import InvalidRowsError
 
@@ -65,6 +66,76 @@ def test_rows_that_are_python_values_are_held_to_the_same_rules() -> None:
 
 def test_an_example_writes_missing_values_as_the_raw_file_does() -> None:
     assert example([{**ROW, "inventory": None}], HOUSETS)["inventory"] == 0
+
+
+def rows_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Make rows that are right but for a field or two, which hold something of their own kind or of any."""
+    config = load_config(name)
+    anything = st.none() | st.booleans() | st.floats() | st.text() | st.lists(st.integers())
+    kinds = {
+        "number": st.floats(-200, 3e6) | st.integers(-2, 2_000),
+        "text": st.sampled_from(["", "01877", "Boston, MA", "é" * 2_001]) | st.integers(0, 120_000) | st.floats(0, 9),
+        "date": st.sampled_from(["2021-05-31", "2021-05-31T00:00:00", "2021-W22-1", "2021-02-30", "31.05.2021"]),
+    }
+    fields = [
+        st.tuples(st.just(field), kinds[column.type] | kinds[column.type] | anything)
+        for field, column in config.columns.items()
+    ]
+    other = st.lists(st.one_of(fields), max_size=2).map(dict)
+    return other.map(lambda changed: PLAIN[name] | changed)
+
+
+@pytest.mark.parametrize("name", ["housets", "california", "iris", "dc_house"])
+@given(data=st.data())
+def test_what_is_read_as_columns_is_right_and_has_the_values_of_rows(name: str, data: st.DataObject) -> None:
+    config = load_config(name)
+    body = json.dumps(data.draw(st.lists(rows_of(name), max_size=3))).encode()
+    frame = JsonColumns(config, 10_000).read(body)
+    if frame is not None:
+        rows = RowContract(config).read(body)[0]
+        assert frame.fill_nan(None).to_dicts() == [{n: row[n] for n in frame.columns} for row in rows]
+
+
+PLAIN: dict[str, dict[str, Any]] = {
+    "housets": ROW,
+    "california": dict.fromkeys(load_config("california").raw_inputs, 40.0)
+    | {"longitude": -120.0, "median_income": 3.0, "ocean_proximity": "INLAND", "total_bedrooms": None},
+    "iris": dict.fromkeys(load_config("iris").raw_inputs, 3),
+    "dc_house": {
+        name: {"number": 1, "text": "x", "date": "2015-01-31"}[load_config("dc_house").columns[name].type]
+        for name in load_config("dc_house").raw_inputs
+    },
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_rows_are_read_as_columns(name: str) -> None:
+    config = load_config(name)
+    body = json.dumps([PLAIN[name]] * 3).encode()
+    frame = JsonColumns(config, 3).read(body)
+    assert frame is not None
+    assert frame.height == 3
+    assert set(frame.columns) == set(config.raw_inputs)
+    assert JsonColumns(config, 2).read(body) is None, "more rows than are taken"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"{}", b"[1]", b'["a"]', b"[[]]", b"null", b"[", b"\xff",
+        json.dumps(ROW).encode(),
+        json.dumps([ROW, None]).encode(),
+        json.dumps([ROW, {**ROW, "price": 1}]).encode(),
+        json.dumps([ROW, {**ROW, "inventory": True}]).encode(),
+        json.dumps([ROW, {**ROW, "inventory": 10**400}]).encode(),
+        json.dumps([ROW, {**ROW, "inventory": float("nan")}]).encode(),
+        json.dumps([ROW, {**ROW, "inventory": 12345}]).replace("12345", "1e999").encode(),
+        json.dumps([{**ROW, "zipcode": True}]).encode(),
+        json.dumps([{**ROW, "zipcode": 2.5}]).encode(),
+    ],
+)  # fmt: skip
+def test_what_is_not_plainly_right_is_left_to_the_contract(body: bytes) -> None:
+    assert JsonColumns(HOUSETS, 10).read(body) is None
 
 
 @given(
