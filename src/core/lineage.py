@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from src.core.errors import BundleError
 from src.core.metrics import LABELS_OF
 from src.core.stages import Event
 from src.core.store import Store
 from src.core.tables import cells, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 UNKNOWN = "not recorded"
 LABELS = {name: label for labels in LABELS_OF.values() for name, label in labels.items()}
@@ -66,7 +67,7 @@ def config_of(store: Store, dataset: str, version: str) -> str:
         raise BundleError(f"{store}/{dataset}/{version}/config.yaml is not text ({error}): publish again") from error
 
 
-def tables(lineage: Mapping[str, Any]) -> Iterator[Table]:
+def tables(lineage: Mapping[str, Any]) -> "Iterator[Table]":
     """Lay a lineage out for a terminal: the facts, the scores beside the baselines', the moves."""
     facts = table(f"{lineage['dataset']} {lineage['version']}", "", "")
     facts.show_header = False
@@ -78,7 +79,7 @@ def tables(lineage: Mapping[str, Any]) -> Iterator[Table]:
     yield moves("Moves, the latest first", [Event.model_validate(event) for event in lineage["moves"]])
 
 
-def moves(title: str, events: Sequence[Event]) -> Table:
+def moves(title: str, events: Sequence[Event]) -> "Table":
     """Lay out moves for a terminal."""
     made = table(title, "version", "stage", "when", "by", "why")
     for event in events:
@@ -155,7 +156,7 @@ def _gate(gate: Mapping[str, Any] | None) -> str:
     return "; ".join([*said, *map(str, _listed(gate, "notes"))])
 
 
-def _scores(split: str, card: Mapping[str, Any]) -> Table:
+def _scores(split: str, card: Mapping[str, Any]) -> "Table":
     beside = {name: found for name, found in _section(card, "baselines").items() if isinstance(found, dict)}
     # A data set without dates has no first and last.
     days = f": {card['first']} to {card['last']}" if card.get("first") else ""

@@ -1,16 +1,24 @@
-"""Tables for a terminal of 80 columns, of texts that people typed."""
+"""Tables for a terminal of 80 columns, of texts that people typed.
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+rich takes a tenth of a second to import: it waits until something is printed, as the service prints nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 # What is torn apart by wrapping cannot be copied or compared.
 WHOLE = frozenset({"dataset", "version", "stage", "when", "since", "MLflow"})
 
 
-def table(title: str, *columns: str) -> Table:
+def table(title: str, *columns: str) -> "Table":
     """Make a table without vertical lines, which would cost the texts their room."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     # A title wraps at its table's width.
     made.min_width = min(len(title), 60)
@@ -19,13 +27,18 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def cells(*values: str) -> list[Text]:
+def cells(*values: str) -> "list[Text]":
     """Wrap texts so that square brackets stay brackets and no escape sequence reaches the terminal."""
+    from rich.text import Text
+
     return [Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)) for value in values]
 
 
-def print_table(made: Table, empty: str = "") -> None:
+def print_table(made: "Table", empty: str = "") -> None:
     """Print a table and an empty line after it, or `empty` where it has no row."""
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console()
     if made.row_count:
         console.print(made)
