@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from src.core import metric_expressions as grouped
@@ -13,7 +14,10 @@ from src.core.spelling import spelled
 from src.inference_pipeline.prediction_file import TEXT, Layout
 
 MONTH, RUN = "__month", "__run"
-By = Literal["none", "month", "region", "month,region"]
+By = Literal["none", "month", "region", "month,region", "year", "place", "decile"]
+DECILES = 10
+# Edges of the errors' histogram: relative errors by 2.5 points up to half of the actual value, the rest beyond.
+ERROR_STEP, ERROR_STEPS = 0.025, 20
 _YEAR_AND_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
@@ -77,8 +81,11 @@ class PricedRows:
         descending: bool = False,
         offset: int = 0,
         limit: int = 100,
+        spread: bool = False,
     ) -> Page:
         """Return selected rows, sorted by a column, missing values last; equal ones stay in order of month and keys.
+
+        `spread`: not the first `limit` of them but as many from all over, evenly.
 
         Raises:
             DataError: no such column to sort by, or the selection asks for what the data set does not have.
@@ -93,7 +100,10 @@ class PricedRows:
             by = rows[sort] if chosen is None else rows[sort].gather(positions)
             options = {"descending": descending, "nulls_last": True, "maintain_order": True}
             positions = positions.gather(by.to_frame().select(pl.arg_sort_by(sort, **options)).to_series())
-        return Page(self._plain(rows[positions.slice(offset, limit)]), len(positions), offset)
+        total = len(positions)
+        if spread and total > limit:
+            positions = positions.gather((np.arange(limit) * total) // limit)
+        return Page(self._plain(rows[positions.slice(offset, limit)]), total, offset)
 
     def latest(self, limit: int = 100) -> Page:
         """Return the first rows of the newest month."""
@@ -103,9 +113,11 @@ class PricedRows:
         return Page(self._plain(self.frame.slice(last.start, min(limit, last.height))), last.height)
 
     def summary(self, by: By = "none", selection: Selection | None = None) -> pl.DataFrame:
-        """Say how good the selected rows are: overall in one row, or for each month, region or both.
+        """Say how good the selected rows are: overall in one row, or for each month, year, region, place or decile.
 
-        Columns: `month`, `region`; `n`, `n_without_actual`; of prices `mean_actual`, `mean_predicted` (of all n),
+        A decile, from `01` to `10`, is a tenth of the selected rows by their actual value, the lowest ones first.
+
+        Columns: those of `by`; `n`, `n_without_actual`; of prices `mean_actual`, `mean_predicted` (of all n),
         `mae`, `rmse`, `mape`, `mdape`, `bias`, and of each level `coverage_80`, `mean_width_80`,
         `mean_relative_width_80`; of classes `accuracy`. Null where no row counts.
 
@@ -149,13 +161,48 @@ class PricedRows:
             frame = frame.sort(sort, descending=descending, nulls_last=True, maintain_order=True)
         return Page(frame.slice(offset, limit), frame.height, offset)
 
+    def errors(self, selection: Selection | None = None) -> pl.DataFrame:
+        """Count relative errors, estimate over actual value less 1, of the selected rows: a histogram.
+
+        Columns: `low` and `high`, the bin's ends, null where it has none; `n`. Rows count nothing whose actual value is
+        unknown or 0.
+
+        Raises:
+            DataError: as `summary`, or the answers are classes.
+        """
+        if self.layout.config.task == "classification":
+            raise DataError(f"the answers of {self.layout.config.name} are classes, which have no relative error")
+        rows, chosen = self._selected(selection or Selection())
+        actual, predicted = pl.col(self.layout.actual), pl.col(self.layout.predicted)
+        error = pl.when(actual != 0).then((predicted - actual) / actual.abs())
+        bins = (error / ERROR_STEP).floor().clip(-ERROR_STEPS - 1, ERROR_STEPS).cast(pl.Int64).alias("bin")
+        found = (rows if chosen is None else rows.filter(chosen)).select(bins).drop_nulls().group_by("bin").len("n")
+        every = pl.DataFrame({"bin": range(-ERROR_STEPS - 1, ERROR_STEPS + 1)}, schema={"bin": pl.Int64})
+        low = pl.when(pl.col("bin") >= -ERROR_STEPS).then(pl.col("bin") * ERROR_STEP).alias("low")
+        high = pl.when(pl.col("bin") < ERROR_STEPS).then((pl.col("bin") + 1) * ERROR_STEP).alias("high")
+        counted = every.join(found, on="bin", how="left", maintain_order="left")
+        return counted.select(low.round(6), high.round(6), pl.col("n").fill_null(0))
+
     def _group(self, name: str) -> pl.Expr:
         config = self.layout.config
-        if name == "month":
+        if name in ("month", "year"):
             if config.date is None:
                 raise DataError(f"rows of {config.name} have no months")
-            return pl.col(MONTH).alias("month")
-        return pl.col(self._known_column("region", config.region)).alias("region")
+            return pl.col(MONTH).alias("month") if name == "month" else self._year()
+        if name == "decile":
+            if config.task == "classification":
+                raise DataError(f"the answers of {config.name} are classes, which have no deciles")
+            actual = pl.col(self.layout.actual)
+            tenth = ((actual.rank("ordinal") - 1) * DECILES // actual.count() + 1).cast(pl.String)
+            return tenth.str.zfill(2).alias("decile")
+        column = config.region if name == "region" else config.place
+        return pl.col(self._known_column(name, column)).alias(name)
+
+    def _year(self) -> pl.Expr:
+        years = [month[:4] for month in self.months]
+        return (
+            pl.col(MONTH).replace_strict(list(self.months), years, return_dtype=pl.Enum(sorted({*years}))).alias("year")
+        )
 
     def _known_column(self, what: str, column: str | None) -> str:
         if column is None or column not in self.layout.kinds:
@@ -197,7 +244,14 @@ class PricedRows:
 
 def summary_columns(layout: Layout) -> list[str]:
     """Return every column that a summary can have."""
-    return ["month", "region", *(measure.meta.output_name() for measure in _measures(layout))]
+    return [
+        "month",
+        "year",
+        "region",
+        "place",
+        "decile",
+        *(measure.meta.output_name() for measure in _measures(layout)),
+    ]
 
 
 def _measures(layout: Layout) -> list[pl.Expr]:

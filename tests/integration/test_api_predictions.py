@@ -76,6 +76,19 @@ def test_rows_come_by_page_selected_and_sorted(client: TestClient) -> None:
     assert {row["zipcode"] for row in every} == {"02101", "02102"}
 
 
+def test_errors_and_rows_from_all_over(client: TestClient) -> None:
+    region = {"region": next(iter(REGIONS))}
+    said, whole = (
+        ask(client, "/datasets/housets/errors", **region),
+        ask(client, SUMMARY, by="none", **region)["rows"][0],
+    )
+    assert sum(row["n"] for row in said["rows"]) == whole["n"] - whole["n_without_actual"]
+    assert (said["rows"][0]["low"], said["rows"][-1]["high"], said["unit"]) == (None, None, "USD")
+    every, some = ask(client, ROWS), ask(client, ROWS, limit=3, spread=True)
+    assert some["total"] == every["total"]
+    assert some["rows"] == [every["rows"][i] for i in (0, 20, 40)]
+
+
 def test_summaries_are_those_of_the_rows(client: TestClient) -> None:
     said = ask(client, SUMMARY)
     assert [row["month"] for row in said["rows"]] == list(MONTHS)

@@ -83,13 +83,16 @@ def predictions(
     order: Order = "asc",
     limit: Limit = 100,
     offset: Offset = 0,
+    spread: Annotated[bool, Query(description="rows from all over, evenly, instead of the first")] = False,
 ) -> Response:
     """Give rows of the batch's output: keys, estimate, interval, actual where it is known, model version."""
     return _answer(
         request,
         here,
         name,
-        lambda rows: rows.page(selection, sort=sort, descending=order == "desc", offset=offset, limit=limit),
+        lambda rows: rows.page(
+            selection, sort=sort, descending=order == "desc", offset=offset, limit=limit, spread=spread
+        ),
     )
 
 
@@ -105,7 +108,7 @@ def summary(
     limit: Limit = MOST_ROWS,
     offset: Offset = 0,
 ) -> Response:
-    """Say how good the estimates were, for each month, region, both, or overall.
+    """Say how good the estimates were: overall, or for each month, year, region, place, or tenth of the actual values.
 
     Errors (mae, rmse, mape, mdape, bias) and coverage are of the rows whose actual is known, means of all; null where
     no row counts. mape, mdape and coverage are shares: 0.1 is 10 %.
@@ -118,6 +121,17 @@ def summary(
             by, selection, sort=sort, descending=order == "desc", offset=offset, limit=limit
         ),
     )
+
+
+@router.get("/datasets/{name}/errors")
+def errors(name: str, request: Request, here: Here, selection: Selected) -> Response:
+    """Count relative errors (estimate over actual value, less 1) by bins of 2.5 points; the first and last are open."""
+
+    def counted(rows: PricedRows) -> Page:
+        frame = rows.errors(selection)
+        return Page(frame, frame.height)
+
+    return _answer(request, here, name, counted)
 
 
 @router.get("/latest_predictions")

@@ -45,11 +45,12 @@ def scored(frame: pl.DataFrame) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("by", ["none", "month", "region", "month,region"])
+@pytest.mark.parametrize("by", ["none", "month", "region", "month,region", "year"])
 def test_a_summary_has_the_metrics_of_each_group(rows: PricedRows, by: By) -> None:
     keys = [] if by == "none" else by.split(",")
     every = pl.concat([month_frame(month) for month in MONTHS]).with_columns(
         month=pl.col("date").dt.strftime("%Y-%m"),
+        year=pl.col("date").dt.strftime("%Y"),
         region=pl.col("city_full").replace_strict({raw: name for name, raw in REGIONS.items()}),
     )
     found = rows.summary(by)
@@ -59,6 +60,52 @@ def test_a_summary_has_the_metrics_of_each_group(rows: PricedRows, by: By) -> No
     for row in found.iter_rows(named=True):
         here = every.filter(pl.all_horizontal(pl.lit(value=True), *(pl.col(key) == row[key] for key in keys)))
         assert {name: value for name, value in row.items() if name not in keys} == pytest.approx(scored(here))
+
+
+def test_a_place_has_the_rows_of_its_months(rows: PricedRows) -> None:
+    found = rows.summary("place", Selection(regions=(BOSTON,)))
+    assert found["place"].to_list() == [f"{code:05}" for code in range(2102, 2121, 2)]
+    assert found["n"].to_list() == [len(MONTHS)] * 10
+    one = rows.summary("none", Selection(places=("02102",)))
+    assert found.row(0)[1:] == one.row(0)
+
+
+def test_a_decile_is_a_tenth_of_the_selected_rows_by_their_actual_value(rows: PricedRows) -> None:
+    selection = Selection(regions=(BOSTON,))
+    found = rows.summary("decile", selection)
+    actual = rows.page(selection, limit=10_000).frame["actual_price"].drop_nulls().sort().to_numpy()
+    tenths = [part for part in np.array_split(actual, 10) if len(part)]
+    assert found["decile"].drop_nulls().to_list() == [f"{i:02}" for i in range(1, len(tenths) + 1)]
+    known = found.drop_nulls("decile")
+    assert known["n"].sum() == len(actual)
+    assert known["n"].max() - known["n"].min() <= 1
+    assert known["mean_actual"].is_sorted()
+
+
+def test_errors_are_counted_by_bins(rows: PricedRows) -> None:
+    found = rows.errors()
+    frame = rows.page(limit=10_000).frame.drop_nulls("actual_price")
+    error = (frame["predicted_price"] / frame["actual_price"] - 1).to_numpy()
+    assert found["n"].sum() == len(error)
+    assert (found["low"][0], found["high"][-1]) == (None, None)
+    for low, high, n in found.rows():
+        assert n == np.sum((error >= (-np.inf if low is None else low)) & (error < (np.inf if high is None else high)))
+    assert rows.errors(Selection(regions=("nowhere",)))["n"].sum() == 0
+
+
+def test_errors_beyond_all_numbers_are_in_the_outer_bins(config: DatasetConfig) -> None:
+    frame = month_frame("2022-03", 4).with_columns(
+        actual_price=pl.Series([1e-300, 1e-300, 0.0, None]), predicted_price=pl.Series([1e300, -1e300, 1.0, 1.0])
+    )
+    assert priced(config, {"2022-03": frame}).errors()["n"].to_list() == [1, *[0] * 40, 1]
+
+
+def test_rows_from_all_over_are_as_many_as_asked_for(rows: PricedRows) -> None:
+    whole = rows.page(limit=10_000, sort="predicted_price").frame
+    some = rows.page(limit=7, sort="predicted_price", spread=True)
+    assert (some.frame.height, some.total) == (7, whole.height)
+    assert some.frame.rows() == [whole.row(i * whole.height // 7) for i in range(7)]
+    assert rows.page(limit=10_000, sort="predicted_price", spread=True).frame.equals(whole)
 
 
 def test_what_cannot_be_said_is_null(config: DatasetConfig) -> None:
@@ -133,7 +180,8 @@ def test_a_summary_is_sorted_and_cut(rows: PricedRows) -> None:
     by_n = rows.summary_page("month,region", sort="n").frame
     assert by_n.equals(whole), "equal ones stay in order"
     assert rows.summary_page("month", sort="region", descending=True).frame.equals(rows.summary("month"))
-    assert rows.summary("month,region").columns == summary_columns(rows.layout)
+    groups = {"month", "year", "region", "place", "decile"}
+    assert rows.summary("none").columns == [one for one in summary_columns(rows.layout) if one not in groups]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +189,10 @@ def test_a_summary_is_sorted_and_cut(rows: PricedRows) -> None:
     [
         (lambda rows: rows.page(sort="secret"), "sort: 'secret' is not one of zipcode, date"),
         (lambda rows: rows.page(sort="__month"), "sort: '__month' is not one of"),
-        (lambda rows: rows.summary_page("month", sort="zipcode"), "sort: 'zipcode' is not one of month, region, n, "),
+        (
+            lambda rows: rows.summary_page("month", sort="zipcode"),
+            "sort: 'zipcode' is not one of month, year, region, place, decile, n, ",
+        ),
         (lambda rows: rows.page(Selection(first="2022-13")), "from: '2022-13' is not a month: write it as 2022-01"),
         (lambda rows: rows.summary("none", Selection(last="now")), "to: 'now' is not a month"),
     ],
