@@ -5,11 +5,13 @@ place in one assignment. One that fails stays out and is reported; a store that 
 """
 
 import asyncio
+import ctypes
 import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -188,6 +190,7 @@ class Models:
         logger.info("%s: %s serves, loaded in %.1f s", dataset, made.version, time.perf_counter() - started)
         # The version before stays: requests may still be working with its folder.
         self._cache.prune(dataset, {made.version, before.version if before else made.version})
+        _give_memory_back()
         return pointer
 
     def _latest(self, dataset: str, look: Look) -> Pointer | None:
@@ -215,3 +218,12 @@ class Models:
 async def _ended(asked: Iterable["Future[None]"], seconds: float) -> bool:
     waiting = [asyncio.wrap_future(one) for one in asked]
     return not waiting or not (await asyncio.wait(waiting, timeout=seconds))[1]
+
+
+def _give_memory_back() -> None:
+    """Return what loading has freed to the system.
+
+    Each look has a thread, and glibc gives each thread a heap, in which what was freed stays: thirty swaps took 65 MB.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
