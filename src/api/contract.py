@@ -188,7 +188,7 @@ def _about(name: str, column: Column, config: DatasetConfig, codes: list[float])
     return "; ".join(part for part in (*said, *(f"{code:g} means missing" for code in codes)) if part)
 
 
-def example(rows: list[Mapping[str, Any]], config: DatasetConfig) -> Row:
-    """Make a valid row of a golden one, in which missing values are null."""
+def examples(rows: list[Mapping[str, Any]], config: DatasetConfig) -> list[Row]:
+    """Make valid rows of golden ones, in which missing values are null."""
     codes = {column: rule.code for rule in config.missing for column in rule.columns}
-    return {name: codes.get(name) if value is None else value for name, value in rows[0].items()}
+    return [{name: codes.get(name) if value is None else value for name, value in row.items()} for row in rows]

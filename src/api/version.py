@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from src.api.contract import Row, RowContract, example
+from src.api.contract import Row, RowContract, examples
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import BundleError
 from src.core.manifest import Manifest, parse_manifest
@@ -37,7 +37,7 @@ class Served:
     manifest: Manifest
     folder: Path
     loaded_at: datetime
-    example: Row  # a row that the contract takes, from the golden ones
+    examples: list[Row]  # rows that the contract takes: the golden ones
     metrics: dict[str, Any]
 
     @property
@@ -51,6 +51,11 @@ class Served:
     @property
     def version(self) -> str:
         return self.predictor.version
+
+    @property
+    def example(self) -> Row:
+        """A row that the contract takes."""
+        return self.examples[0]
 
     @cached_property
     def row_schema(self) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def load(folder: Path, dataset: str, settings: Settings) -> Served:
         parse_manifest((folder / "manifest.json").read_bytes(), str(folder)),
         folder,
         datetime.now(UTC),
-        example(golden["rows"], config),
+        examples(golden["rows"], config),
         metrics,
     )
 

@@ -25,7 +25,7 @@ def of(store: Store, dataset: str, version: str) -> dict[str, Any]:
         BundleError: the manifest or `metrics.json` is altered, or is not JSON of the known shape.
     """
     manifest, story = store.manifest(dataset, version), store.story(dataset)
-    judged = _metrics(store, dataset, version)
+    judged = metrics_of(store, dataset, version)
     training = _section(judged, "training")
     data = _section(training, "data")
     return {
@@ -87,7 +87,8 @@ def moves(title: str, events: Sequence[Event]) -> "Table":
     return made
 
 
-def _metrics(store: Store, dataset: str, version: str) -> dict[str, Any]:
+def metrics_of(store: Store, dataset: str, version: str) -> dict[str, Any]:
+    """Return a version's `metrics.json` (BundleError when it is altered, or is not JSON of the known shape)."""
     where = f"{store}/{dataset}/{version}/metrics.json"
     try:
         found = json.loads(store.read(dataset, version, "metrics.json"))

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
         "INFO", description="how much is logged"
     )
 
+    api_url: str = Field("http://127.0.0.1:8000", description="where the dashboard finds the API")
+    api_key: SecretStr | None = Field(None, description="the dashboard's own key for the API, if that asks for one")
+    mlflow_ui_url: str | None = Field(None, description="where people open MLflow; the dashboard links its runs there")
+
     @property
     def models_uri(self) -> str | None:
         """Where the model store is, None for the workspace's own."""

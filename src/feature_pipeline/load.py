@@ -121,8 +121,7 @@ def typed(frame: pl.LazyFrame, config: DatasetConfig, where: str, nulls: Collect
             wrong[name] |= cast.is_not_nan() & (cast.abs() > LARGEST)
     # One pass over the rows; where a value is wrong, a second one says which.
     checked = frame.with_columns(*casts, pl.any_horizontal(pl.lit(value=False), *wrong.values()).alias(WRONG))
-    known = nw.from_native(checked).with_columns(known_values(config, checked.collect_schema().names()))
-    rows = known.to_native().collect()
+    rows = checked.with_columns(known_values(config, checked.collect_schema().names(), pl)).collect()
     if rows[WRONG].any():
         raise DataError(_wrong_values(frame, wrong, config, where))
     texts = [_padded(rows[n], c, nulls) for n, c in config.columns.items() if n in rows.columns and c.type == "text"]

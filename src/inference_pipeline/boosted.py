@@ -28,6 +28,21 @@ LARGEST = np.finfo(np.float32).max
 ROWS_AT_ONCE = 512
 
 
+class SavedBooster:
+    """A booster, or one that is read from what was saved of it as UBJSON once XGBoost itself is needed."""
+
+    def __init__(self, booster: "xgb.Booster | bytes") -> None:
+        self._booster = booster
+
+    def __call__(self) -> "xgb.Booster":
+        if isinstance(self._booster, bytes):  # two threads may both read it, which does no harm
+            import xgboost as xgb
+
+            # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
+            self._booster = xgb.Booster({"nthread": 1}, model_file=bytearray(self._booster))
+        return self._booster
+
+
 class BoostedTrees:
     """A booster and its trend. The answer is their sum, or for classes the softmax of the trees' sums.
 
@@ -38,29 +53,24 @@ class BoostedTrees:
 
     def __init__(
         self,
-        booster: "xgb.Booster | bytes",
+        booster: "xgb.Booster | SavedBooster",
         trend: Trend,
         margin: tuple[Margin, str] | None = None,
         trees: Trees | None = None,
     ) -> None:
-        """Take a booster, or what one saved as UBJSON, and what evaluates it; XGBoost does where nothing is given.
+        """Take a booster and what evaluates it; XGBoost does where nothing is given.
 
         `trees`: its trees as they were read, for `compiled` to check.
         """
-        self._booster = booster
+        self._source = booster if isinstance(booster, SavedBooster) else SavedBooster(booster)
         self._trees = trees
         self.trend = trend
-        self._margin, self.evaluator = margin or (XGBoostMargin(lambda: self.booster), "xgboost")
+        self._margin, self.evaluator = margin or (XGBoostMargin(self._source), "xgboost")
 
     @property
     def booster(self) -> "xgb.Booster":
         """The model in XGBoost's hands."""
-        if isinstance(self._booster, bytes):  # two threads may both read it, which does no harm
-            import xgboost as xgb
-
-            # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
-            self._booster = xgb.Booster({"nthread": 1}, model_file=bytearray(self._booster))
-        return self._booster
+        return self._source()
 
     @classmethod
     def load(cls, folder: Path, config: DatasetConfig, plain: Mapping[str, Any]) -> "BoostedTrees":
@@ -70,7 +80,9 @@ class BoostedTrees:
         if "base_margin" in plain:
             with suppress(BundleError):  # what is not read here XGBoost reads, or refuses
                 trees = Trees.from_saved(saved, np.array(plain["base_margin"], np.float32))
-        made = cls(saved, Trend.of_plain(plain["trend"]) if plain.get("trend") else Trend.none(), trees=trees)
+        made = cls(
+            SavedBooster(saved), Trend.of_plain(plain["trend"]) if plain.get("trend") else Trend.none(), trees=trees
+        )
         names = trees.names if trees else tuple(made.booster.feature_names or ())
         if names and names != config.feature_names:
             raise BundleError(f"{folder / cls.file} was trained on other features than the config's: train again")
@@ -84,7 +96,7 @@ class BoostedTrees:
         if self._trees is not None and margins is not None:
             try:
                 fast = checked(self._trees, probe, margins).margin
-                return BoostedTrees(self._booster, self.trend, (fast, "compiled"))
+                return BoostedTrees(self._source, self.trend, (fast, "compiled"))
             except BundleError as error:
                 logger.warning("XGBoost is asked what it says today: %s", error)
         return BoostedTrees(self.booster, self.trend, evaluator(self.booster, probe))
@@ -97,7 +109,7 @@ class BoostedTrees:
 
     def by_xgboost(self, X: Floats) -> Floats:
         """Return XGBoost's own sums of the trees, shape (n,) or (n, k), which every evaluator must give."""
-        return XGBoostMargin(lambda: self.booster)(X)
+        return XGBoostMargin(self._source)(X)
 
     def margin(self, X: Floats) -> Array:
         """Return the sum of trend and trees before any softmax, shape (n, k); k is 1 unless the answers are classes."""

@@ -206,6 +206,17 @@ class Predictor:
     def features(self) -> tuple[str, ...]:
         return self.config.feature_names
 
+    @cached_property
+    def coordinates(self) -> dict[str, list[float]]:
+        """Latitude and longitude of the regions, where the config looks them up."""
+        lookup = self.config.lookup
+        if lookup is None or lookup.by != self.config.region or not {"lat", "lng"} <= {*lookup.add}:
+            return {}
+        at = [lookup.add.index(name) for name in ("lat", "lng")]
+        table = self._tables["lookup"]["table"]
+        found = {name: [added[i] for i in at] for name, added in table.items()}
+        return {name: point for name, point in found.items() if None not in point}
+
     def predict(self, rows: Rows, threads: int = 1) -> Prediction | Classification:
         """Price or classify raw rows: n in, n out, same order, input untouched.
 

@@ -118,7 +118,7 @@ class PricedRows:
         A decile, from `01` to `10`, is a tenth of the selected rows by their actual value, the lowest ones first.
 
         Columns: those of `by`; `n`, `n_without_actual`; of prices `mean_actual`, `mean_predicted` (of all n),
-        `mae`, `rmse`, `mape`, `mdape`, `bias`, and of each level `coverage_80`, `mean_width_80`,
+        `mae`, `rmse`, `mape`, `mdape`, `bias`, and of each level `coverage_80`, `mean_lower_80`, `mean_width_80`,
         `mean_relative_width_80`; of classes `accuracy`. Null where no row counts.
 
         Raises:
@@ -264,6 +264,7 @@ def _measures(layout: Layout) -> list[pl.Expr]:
         made.append(metric(actual, predicted).alias(metric.__name__))
     for level, (lower, upper) in layout.bounds.items():
         made.append(grouped.coverage(actual, lower, upper).alias(f"coverage_{level}"))
+        made.append(pl.col(lower).mean().alias(f"mean_lower_{level}"))
         made.append(grouped.mean_width(lower, upper).alias(f"mean_width_{level}"))
         made.append(grouped.mean_relative_width(predicted, lower, upper).alias(f"mean_relative_width_{level}"))
     return made

@@ -1,5 +1,6 @@
 """What serves follows the store, in a folder and in S3 alike."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,11 +156,20 @@ def test_a_data_set_is_described_with_its_row_model_and_versions(
     assert said["columns"]["median_dom"] == {"type": "number", "unit": "days", "min": 0.0}
     assert set(said["row_schema"]["required"]) <= set(said["example"])
     assert client.post("/predict", json=said["example"], headers=READ).status_code == 200
+    examples = client.get("/datasets/housets/examples", headers=READ).json()["rows"]
+    assert examples[0] == said["example"]
+    assert client.post("/predict", json=examples, headers=READ).status_code == 200
     assert {one["version"]: one["stage"] for one in said["versions"]} == {
         small.versions[0]: "production",
         small.versions[1]: "development",
     }
     assert said["lineage"]["version"] == small.versions[0]
+    assert said["coordinates"]["atlanta-sandy springs-alpharetta"] == [33.749, -84.388]
+    other = client.get(f"/datasets/housets/versions/{small.versions[1]}", headers=READ).json()
+    assert other["lineage"]["version"] == small.versions[1]
+    assert other["metrics"] == json.loads(place.open().read("housets", small.versions[1], "metrics.json"))
+    for unknown in ("20200101T000000Z-00000000", "..%2F..", "x" * 200):
+        assert client.get(f"/datasets/housets/versions/{unknown}", headers=READ).status_code == 404
     listed = client.get("/datasets", headers=READ).json()
     assert [one["name"] for one in listed["datasets"]] == ["housets"]
     assert listed["default"] == "housets"

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from src.api.problems import Problem
 from src.api.served import Served
@@ -46,6 +46,19 @@ class Version(BaseModel):
     stage: str
 
 
+class Examples(BaseModel):
+    """Rows that can be sent to be priced."""
+
+    rows: list[dict[str, Any]]
+
+
+class OfVersion(BaseModel):
+    """A version in the store: where it comes from, and everything that was measured of it."""
+
+    lineage: dict[str, Any]
+    metrics: dict[str, Any]
+
+
 class Detail(Summary):
     """A data set with its row, its model and what is known of both."""
 
@@ -57,6 +70,7 @@ class Detail(Summary):
     region: str | None
     date: str | None
     levels: list[float]
+    coordinates: dict[str, list[float]] = Field(description="latitude and longitude of regions whose place is known")
     metrics: dict[str, Any]
     lineage: dict[str, Any] | None
     versions: list[Version] | None
@@ -91,11 +105,32 @@ async def detail(name: str, here: Here) -> Detail:
         "region": config.region,
         "date": config.date,
         "levels": config.levels,
+        "coordinates": served.predictor.coordinates,
         "metrics": served.metrics,
         "lineage": origin,
         "versions": versions,
     }
     return Detail.model_validate(content)
+
+
+@router.get("/{name}/examples")
+def examples(name: str, here: Here) -> Examples:
+    """Give real rows, of different prices, places and months, as `predict` takes them."""
+    return Examples(rows=here.models.get(name).examples)
+
+
+@router.get("/{name}/versions/{version}")
+async def version(name: str, version: str, here: Here) -> OfVersion:
+    """Describe any version in the store, whichever serves."""
+    here.models.get(name)
+
+    def read() -> OfVersion:
+        if version not in here.store.versions(name):
+            raise Problem(404, "no-version", f"No version {version[:64]!r} of {name} is in the store.")
+        origin = lineage.of(here.store, name, version)
+        return OfVersion(lineage=origin, metrics=lineage.metrics_of(here.store, name, version))
+
+    return await here.aside.run(STORE_SECONDS, read)
 
 
 def _summary(served: Served) -> dict[str, Any]:

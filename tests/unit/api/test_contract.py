@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.api.contract import RowContract, example, shown
+from src.api.contract import RowContract, examples, shown
 from src.api.json_columns import JsonColumns
 from src.core.config import load_config
 from src.core.errors import InvalidRowsError
@@ -65,7 +65,7 @@ def test_rows_that_are_python_values_are_held_to_the_same_rules() -> None:
 
 
 def test_an_example_writes_missing_values_as_the_raw_file_does() -> None:
-    assert example([{**ROW, "inventory": None}], HOUSETS)["inventory"] == 0
+    assert examples([{**ROW, "inventory": None}], HOUSETS)[0]["inventory"] == 0
 
 
 def rows_of(name: str) -> st.SearchStrategy[dict[str, Any]]:

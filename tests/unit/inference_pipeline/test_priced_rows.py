@@ -39,6 +39,7 @@ def scored(frame: pl.DataFrame) -> dict[str, float]:
     for level in ("80", "95"):
         low, high = (known[f"{side}_{level}"].to_numpy() for side in ("lower", "upper"))
         found[f"coverage_{level}"] = metrics.coverage(y, low, high)
+        found[f"mean_lower_{level}"] = frame[f"lower_{level}"].mean()
         ends = [frame[name].to_numpy() for name in (f"lower_{level}", f"upper_{level}")]
         found[f"mean_width_{level}"] = metrics.mean_width(*ends)
         found[f"mean_relative_width_{level}"] = metrics.mean_relative_width(frame["predicted_price"].to_numpy(), *ends)
