@@ -28,9 +28,9 @@ install: $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## install uv if miss
 run: install ## from raw rows (or a simulated market) to a model and predictions; DATASET=iris: another data set
 	$(RUN) python -m src.pipeline $(if $(DATASET),--dataset '$(DATASET)')
 
-serve: install ## the API on http://127.0.0.1:8000, with the embedded default where no model is yet
+serve: install ## the API on http://127.0.0.1:8000 and the dashboard on http://127.0.0.1:8501; Ctrl-C ends both
 	@[ -n "$(MODEL_STORE)$(S3_BUCKET)" ] || [ -f models/housets/current.json ] || $(RUN) python -m src.pipeline --dataset housets
-	$(RUN) python -m src.api.main
+	@$(RUN) python -m src.api.main & api=$$!; trap 'kill $$api 2>/dev/null; wait $$api' EXIT; $(RUN) streamlit run app.py
 
 test: install lint types contracts ## everything that CI runs
 	$(RUN) python -m pytest -n 2 --dist loadfile --cov --cov-report=term

@@ -45,17 +45,17 @@ class Small:
     rows: list[dict[str, Any]]  # raw, as the file writes them
 
 
-def make_small(folder: Path) -> Small:
-    """Take a small market through the stages, without the search and the report, twice."""
+def make_small(folder: Path, rows: int = 500) -> Small:
+    """Take a small market through the stages, without the search and the report, twice; keep the first raw rows."""
     store, versions = FolderStore(folder / "models"), []
     for zips, rounds in ((20, 30), (21, 20)):  # of different data, as a version's name holds their digest
         place = folder / str(rounds)
-        make_bundle(place, zips, 500, rounds, 4)
+        make_bundle(place, zips, rows, rounds, 4)
         versions.append(store.publish("housets", place / "bundle"))
     store.promote("housets", versions[0], by="tests", why="first")
     first, second = (Predictor.load(store.root / "housets" / version) for version in versions)
-    rows = pl.read_parquet(folder / "30" / "rows.parquet").with_columns(pl.col("zipcode").cast(pl.String)).to_dicts()
-    return Small(store, (versions[0], versions[1]), first, second, rows)
+    raw = pl.read_parquet(folder / "30" / "rows.parquet").with_columns(pl.col("zipcode").cast(pl.String)).to_dicts()
+    return Small(store, (versions[0], versions[1]), first, second, raw)
 
 
 def copied(small: Small, folder: Path) -> FolderStore:
@@ -148,10 +148,15 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    folder: Path, *, wait: bool = True, command: tuple[str, ...] = ("-m", "src.api.main"), **environment: str
+    folder: Path,
+    *,
+    wait: bool = True,
+    command: tuple[str, ...] = ("-m", "src.api.main"),
+    port: int | None = None,
+    **environment: str,
 ) -> Iterator[Server]:
-    """Run a server with `environment` on a free port; its log is in `folder`."""
-    port, log = free_port(), folder / "server.log"
+    """Run a server with `environment` on a free port, or a given one; its log is in `folder`."""
+    port, log = port or free_port(), folder / "server.log"
     told = {**os.environ, "DRAIN_SECONDS": "0", "SYNC_SECONDS": "0.2", **environment}
     with log.open("w") as stream:
         process = subprocess.Popen(

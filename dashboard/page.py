@@ -1,0 +1,78 @@
+"""What every page has: the API at hand, and failures said in words while the rest goes on."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+from dashboard.client import Api, ApiProblem
+from src.core.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Between two looks whether an API that was gone is back.
+LOOK_SECONDS = 3
+
+
+@st.cache_resource
+def settings() -> Settings:
+    """Return the deployment's settings, read once."""
+    return Settings()
+
+
+@st.cache_resource
+def api() -> Api:
+    """Return the client that all sessions share."""
+    key = settings().api_key
+    return Api(settings().api_url, key.get_secret_value() if key else None)
+
+
+def run(page: Callable[[], None]) -> None:
+    """Show a page; whatever goes wrong is said in words."""
+    with section():
+        page()
+
+
+@contextmanager
+def section() -> Iterator[None]:
+    """Show a part of a page; what fails in it fails alone."""
+    try:
+        yield
+    except ApiProblem as problem:
+        if problem.retry:
+            st.warning(
+                f"**{problem.title}.** {problem} Trying again every {LOOK_SECONDS} seconds; your filters are kept.",
+                icon="⏳",
+            )
+            st.session_state["waiting"] = True
+        else:
+            st.error(f"**{problem.title}.** {problem}", icon="⚠️")
+    except Exception as error:
+        # Streamlit stops and reruns a script by exceptions of its own.
+        if type(error).__module__.startswith("streamlit"):
+            raise
+        logger.exception("a part of a page failed")
+        st.error("**This part cannot be shown.** Something went wrong in the dashboard; its log says what.", icon="⚠️")
+
+
+def wait_if_needed() -> None:
+    """Rerun the page once an API that was gone is back."""
+    if st.session_state.pop("waiting", False):
+        _wait()
+
+
+@st.fragment(run_every=LOOK_SECONDS)
+def _wait() -> None:
+    try:
+        api().get("/health/ready")
+    except ApiProblem:
+        return
+    st.rerun()
+
+
+def detail(name: str) -> dict[str, Any]:
+    """Return what the API says of a data set (ApiProblem)."""
+    found: dict[str, Any] = api().get(f"/datasets/{name}")
+    return found
