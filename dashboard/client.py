@@ -47,6 +47,10 @@ class Api:
         self._kept: OrderedDict[tuple[str, str], tuple[str, httpx.Response]] = OrderedDict()
         self._lock = Lock()
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
     def get(self, path: str, query: Query | None = None) -> Any:
         """Return a JSON answer (ApiProblem)."""
         return self._json(self._ask(path, query or {}, "application/json"))
