@@ -12,7 +12,7 @@ DATASETS := $(basename $(notdir $(wildcard configs/*.yaml)))
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help install run serve test lint types contracts format benchmarks benchmarks-smoke mlflow clean
+.PHONY: help install run serve test lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ benchmarks: install ## measure what the README claims (some 30 minutes; needs wr
 
 benchmarks-smoke: install ## run every benchmark on small data, for CI
 	$(RUN) python -m benchmarks --smoke
+
+screenshots: install ## pictures of the dashboard, into docs/images (needs Chromium)
+	$(RUN) python -m tests.browser.screenshots
 
 mlflow: install ## open the experiment tracker on http://127.0.0.1:5000
 	$(RUN) mlflow ui

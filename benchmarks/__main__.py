@@ -15,7 +15,7 @@ from src.core.config import PROJECT
 from src.core.errors import GateError
 from src.core.files import replacing
 
-NAMES = ("features", "trees", "training", "predictor", "bulk", "serving", "soak", "summary", "accuracy")
+NAMES = ("features", "trees", "training", "predictor", "bulk", "serving", "soak", "summary", "dashboard", "accuracy")
 RESULTS = PROJECT / "benchmarks" / "results"
 COLUMNS = 120
 

@@ -14,7 +14,6 @@ CHOSEN = "rgba(230,159,0,0.22)"
 HEIGHT = 340
 # More bars cannot be read.
 MOST_BARS = 30
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"], "responsive": True}
 
 
 def trend(months: pd.DataFrame, unit: str, label: str, level: str | None, chosen: tuple[str, str] | None) -> Figure:

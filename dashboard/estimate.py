@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import charts, words
 from dashboard.client import ApiProblem
 from dashboard.filters import choose_dataset
-from dashboard.page import api, detail, section
+from dashboard.page import api, detail, draw, section
 
 Row = dict[str, Any]
 # Sliders of the features that moved the price most; each goes so far to both sides.
@@ -112,8 +112,10 @@ def _answer(about: dict[str, Any], row: Row) -> None:
     if why["rest"]:
         parts.append(("all other features", why["rest"]))
     st.subheader("Why")
-    st.plotly_chart(
-        charts.waterfall(why["base"], parts, said["predictions"][0], about["unit"]), config=charts.CONFIG, key="why"
+    draw(
+        charts.waterfall(why["base"], parts, said["predictions"][0], about["unit"]),
+        "why",
+        "How the estimate comes about from the average answer, reason by reason",
     )
     _what_if(about, row, why, said["predictions"][0])
     with section():

@@ -10,7 +10,7 @@ from dashboard import charts, words
 from dashboard.client import Table
 from dashboard.coordinates import points_of
 from dashboard.filters import Filters, choose, choose_dataset
-from dashboard.page import api, detail, section
+from dashboard.page import api, detail, draw, section
 
 # A chart shows no more points, a table no more rows; the rest is a download or a filter away.
 MOST_POINTS, MOST_ROWS = 600, 200
@@ -130,7 +130,7 @@ def _trend(filters: Filters, about: dict[str, Any]) -> None:
         level = f"{100 * about['levels'][0]:g}" if about["levels"] else None
         chosen = (filters.first, filters.last) if filters.first and filters.last else None
         figure = charts.trend(months, about["unit"], _label(about), level, chosen)
-        st.plotly_chart(figure, config=charts.CONFIG, key="trend")
+        draw(figure, "trend", "Mean actual and predicted values by month, with the interval of the predictions")
 
 
 def _scatter(filters: Filters, about: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ def _scatter(filters: Filters, about: dict[str, Any]) -> None:
     names = [one for one in (about["place"], about["date"]) if one in found.frame]
     actual, predicted = f"actual_{about['target']}", f"predicted_{about['target']}"
     figure = charts.scatter(found.frame, actual, predicted, about["unit"], _label(about), names)
-    st.plotly_chart(figure, config=charts.CONFIG, key="scatter")
+    draw(figure, "scatter", "Predicted against actual values, a point a row")
     if found.total > MOST_POINTS:
         st.caption(f"{MOST_POINTS:,} of {found.total:,} rows, evenly chosen")
 
@@ -147,7 +147,7 @@ def _scatter(filters: Filters, about: dict[str, Any]) -> None:
 def _errors(filters: Filters) -> None:
     st.subheader("How far off")
     bins = pd.DataFrame(api().get(f"/datasets/{filters.dataset}/errors", filters.query())["rows"])
-    st.plotly_chart(charts.errors(bins), config=charts.CONFIG, key="errors")
+    draw(charts.errors(bins), "errors", "How many rows are how far off, in per cent")
 
 
 def _by_place(filters: Filters, about: dict[str, Any]) -> None:
@@ -161,7 +161,11 @@ def _by_place(filters: Filters, about: dict[str, Any]) -> None:
         st.subheader(f"Error by {what}")
         left, right = st.columns(2)
         with left:
-            st.plotly_chart(charts.bars(groups, "name", "mdape", "median error"), config=charts.CONFIG, key="bars")
+            draw(
+                charts.bars(groups, "name", "mdape", "median error"),
+                "bars",
+                "The median error of each place, the largest first",
+            )
             if len(groups) > charts.MOST_BARS:
                 st.caption(f"The {charts.MOST_BARS} largest of {len(groups):,}")
         with right:
@@ -169,7 +173,11 @@ def _by_place(filters: Filters, about: dict[str, Any]) -> None:
             if points.empty:
                 st.info("Nothing is known of where these places are.")
                 return
-            st.plotly_chart(charts.places(points, "mdape", "median error"), config=charts.CONFIG, key="map")
+            draw(
+                charts.places(points, "mdape", "median error"),
+                "map",
+                "Where the places are; darker ones have the larger median errors",
+            )
             if len(points) < len(groups):
                 st.caption(
                     f"{len(groups) - len(points):,} of {len(groups):,} are not drawn: where they are is not known"

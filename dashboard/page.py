@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
+from plotly.graph_objs._figure import Figure
 
 from dashboard.client import Api, ApiProblem
 from src.core.settings import Settings
@@ -14,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 # Between two looks whether an API that was gone is back.
 LOOK_SECONDS = 3
+# Of every chart's tools.
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"], "responsive": True}
 
 
 @st.cache_resource
@@ -70,6 +73,11 @@ def _wait() -> None:
     except ApiProblem:
         return
     st.rerun()
+
+
+def draw(figure: Figure, key: str, alt: str) -> None:
+    """Show a chart; `alt` is what a screen reader says of it."""
+    st.plotly_chart(figure, config=CONFIG, key=key, alt=alt)
 
 
 def detail(name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import charts, words
 from dashboard.filters import choose, choose_dataset, rows_of
-from dashboard.page import api, detail, section
+from dashboard.page import api, detail, draw, section
 
 # Ranges are those of the International Association of Assessing Officers, as the model's report has them.
 NAMES = {"median": "median ratio", "cod": "COD", "prd": "PRD", "prb": "PRB", "mki": "MKI"}
@@ -43,7 +43,11 @@ def _coverage(months: pd.DataFrame, about: dict[str, Any]) -> None:
         st.info("Not enough data: no month has actual values yet.")
         return
     levels = [f"{100 * level:g}" for level in about["levels"]]
-    st.plotly_chart(charts.coverage(months, levels), config=charts.CONFIG, key="coverage")
+    draw(
+        charts.coverage(months, levels),
+        "coverage",
+        "The share of actual values inside the intervals, month by month, beside what was promised",
+    )
     st.caption("Lines: what was seen. Dashes: what was promised.")
 
 
@@ -58,8 +62,10 @@ def _deciles(name: str, query: dict[str, Any], about: dict[str, Any]) -> None:
         f"{int(d)}: around {words.money(m, about['unit'])}"
         for d, m in zip(groups["decile"], groups["mean_actual"], strict=True)
     ]
-    st.plotly_chart(
-        charts.bars(groups, "name", "mdape", "median error", in_order=True), config=charts.CONFIG, key="deciles"
+    draw(
+        charts.bars(groups, "name", "mdape", "median error", in_order=True),
+        "deciles",
+        "The median error of each tenth of the rows by price",
     )
 
 
@@ -72,7 +78,11 @@ def _regions(name: str, query: dict[str, Any], about: dict[str, Any]) -> None:
         st.info("Not enough data: no row is chosen.")
         return
     groups["name"] = groups["region"].fillna("unknown").map(words.region)
-    st.plotly_chart(charts.bars(groups, "name", "mdape", "median error"), config=charts.CONFIG, key="regions")
+    draw(
+        charts.bars(groups, "name", "mdape", "median error"),
+        "regions",
+        "The median error of each region, the largest first",
+    )
 
 
 def _ratios(about: dict[str, Any]) -> None:

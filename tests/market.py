@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2 as httpx
 import polars as pl
 
 from src.core.config import PROJECT
-from tests.serving import LEAN, Server, Small, make_small, serving
+from tests.serving import LEAN, Server, Small, free_port, make_small, serving, until
 
 
 def make_market(folder: Path) -> Small:
@@ -31,3 +32,26 @@ def environment(folder: Path, small: Small) -> dict[str, str]:
 def market_served(folder: Path, small: Small, port: int | None = None) -> Iterator[Server]:
     with serving(folder, port=port, **LEAN, **environment(folder, small)) as server:
         yield server
+
+
+@contextmanager
+def dashboard_of(folder: Path, api: str) -> Iterator[str]:
+    """Run the dashboard before an API; yields its address. Its log is in `folder`."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    with (folder / "dashboard.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "API_URL": api}, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: _is_up(url), "the dashboard")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/_stcore/health").status_code == 200
+    except httpx.TransportError:
+        return False

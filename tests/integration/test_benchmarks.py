@@ -34,6 +34,7 @@ ROWS = {
     "serving": (["housecast", "FastAPI and pandas", "MLflow scoring server"], 12),
     "soak": (["all", "while a version is swapped in", "otherwise"], 0),
     "summary": (["overall", "by month", "by region", "by both", "a page of one region, by price"], 10),
+    "dashboard": ([], 0),
     "accuracy": (
         [f"{split} {score}" for split in ("eval", "holdout") for score in ("MAE", "RMSE", "MAPE", "MdAPE")],
         0,

@@ -1,0 +1,54 @@
+"""Take pictures of the dashboard into docs/images: `make screenshots`. Needs Chromium."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from src.core.config import PROJECT
+from tests.market import dashboard_of, make_market, market_served
+
+IMAGES = PROJECT / "docs" / "images"
+# Page, heading that is there when it is whole, and the height of its picture.
+PAGES = (
+    ("explore", "Rows", 1500),
+    ("estimate", "Known homes most like it", 1300),
+    ("models", "Two versions side by side", 1100),
+    ("quality", "Ratio study", 1100),
+)
+LOOKS = {"light": (1400, "light"), "dark": (1400, "dark"), "phone": (390, "light")}
+
+
+def take(browser: Browser, url: str) -> None:
+    for look, (width, scheme) in LOOKS.items():
+        for name, heading, height in PAGES:
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+            page = context.new_page()
+            page.goto(f"{url}/{name if name != 'explore' else ''}")
+            expect(page.get_by_role("heading", name=heading)).to_be_visible(timeout=60_000)
+            expect(page.locator('[data-test-script-state="notRunning"]')).to_be_visible(timeout=60_000)
+            page.wait_for_timeout(1_500)  # charts fade in
+            page.screenshot(path=IMAGES / f"{name}-{look}.png")
+            context.close()
+
+
+def main() -> int:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.stderr.write("error: Chromium is needed: `apt-get update && apt-get install chromium`\n")
+        return 2
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="housecast-") as name, sync_playwright() as play:
+        folder = Path(name)
+        small = make_market(folder)
+        with market_served(folder, small) as api, dashboard_of(folder, api.url) as url:
+            browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            take(browser, url)
+            browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
