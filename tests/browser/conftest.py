@@ -22,7 +22,7 @@ class Market:
     url: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def market(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
     small = make_market(folder)
@@ -30,8 +30,9 @@ def market(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Market(folder, small, api, url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Of a module, as Playwright keeps an event loop running, beside which no other test could start its own.
     path = require_program("chromium", "Chromium")
     with sync_playwright() as play:
         started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
