@@ -161,7 +161,16 @@ def _comparables(about: dict[str, Any], row: Row) -> None:
     if not found:
         st.info("Not enough data: the model knows no rows to compare with.")
         return
-    frame = pd.json_normalize(found)
+    unit = about["unit"]
+    frame = pd.DataFrame(
+        {
+            "similarity": words.percent(one["similarity"], 0),
+            "actual": words.money(one["actual"], unit),
+            "estimate": words.money(one["estimate"], unit),
+            **{name.replace("_", " "): value for name, value in one["row"].items()},
+        }
+        for one in found
+    )
     st.dataframe(frame, hide_index=True, key="comparables")
 
 
