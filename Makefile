@@ -56,7 +56,7 @@ benchmarks-smoke: install ## run every benchmark on small data, for CI
 	$(RUN) python -m benchmarks --smoke
 
 screenshots: install ## pictures of the dashboard, into docs/images (needs Chromium)
-	$(RUN) python -m tests.browser.screenshots
+	$(RUN) python -m tests.browser.screenshots $(URL)
 
 mlflow: install ## open the experiment tracker on http://127.0.0.1:5000
 	$(RUN) mlflow ui

@@ -55,7 +55,7 @@ def scatter(rows: pd.DataFrame, actual: str, predicted: str, unit: str, label: s
     """Draw predictions against actual values, with the line on which they would be equal."""
     figure = _figure(f"predicted {label}", unit)
     known = rows.dropna(subset=[actual, predicted])
-    figure.add_scattergl(
+    figure.add_scatter(
         x=known[actual].round(3 if known[actual].abs().max() < 100 else 0),
         y=known[predicted].round(3 if known[predicted].abs().max() < 100 else 0),
         mode="markers",

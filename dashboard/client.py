@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import httpx2 as httpx
@@ -15,6 +16,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 10.0
 # Answers kept for all sessions together, at most this many and this large; each is asked for again by its ETag.
 MOST_KEPT, LARGEST_KEPT = 200, 300_000
+# So long an answer is taken for the newest without asking: pages ask for the same again and again while they are shown.
+FRESH_SECONDS = 2.0
 
 Query = Mapping[str, Any]
 
@@ -37,6 +40,15 @@ class Table:
     total: int
 
 
+@dataclass(frozen=True)
+class Kept:
+    """An answer, its ETag, and when it was the newest (monotonic)."""
+
+    tag: str
+    answer: httpx.Response
+    at: float
+
+
 class Api:
     """One client for all sessions; safe in threads."""
 
@@ -44,7 +56,7 @@ class Api:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
-        self._kept: OrderedDict[tuple[str, str], tuple[str, httpx.Response]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
         self._lock = Lock()
 
     def close(self) -> None:
@@ -88,19 +100,24 @@ class Api:
         name = (str(request.url), accept)
         with self._lock:
             kept = self._kept.get(name)
+        if kept and monotonic() - kept.at < FRESH_SECONDS:
+            return kept.answer
         if kept:
-            request.headers["If-None-Match"] = kept[0]
+            request.headers["If-None-Match"] = kept.tag
         answer = self._send(lambda: self._http.send(request))
         if kept and answer.status_code == 304:
-            return kept[1]
+            answer = kept.answer
+        self._keep(name, answer)
+        return answer
+
+    def _keep(self, name: tuple[str, str], answer: httpx.Response) -> None:
         tag = answer.headers.get("etag")
         if tag and len(answer.content) <= LARGEST_KEPT:
             with self._lock:
-                self._kept[name] = (tag, answer)
+                self._kept[name] = Kept(tag, answer, monotonic())
                 self._kept.move_to_end(name)
                 if len(self._kept) > MOST_KEPT:
                     self._kept.popitem(last=False)
-        return answer
 
     def _send(self, send: Any) -> httpx.Response:
         try:

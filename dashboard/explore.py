@@ -1,19 +1,23 @@
 """Explore: predictions against what was paid, by month and place."""
 
 from calendar import month_name
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import charts, words
-from dashboard.client import Table
+from dashboard.client import Api, Table
 from dashboard.coordinates import points_of
 from dashboard.filters import Filters, choose, choose_dataset
 from dashboard.page import api, detail, draw, section
 
 # A chart shows no more points, a table no more rows; the rest is a download or a filter away.
-MOST_POINTS, MOST_ROWS = 600, 200
+MOST_POINTS, MOST_ROWS = 400, 200
+# Questions to the API side by side.
+AT_ONCE = 4
 SCORES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "mdape": "MdAPE"}
 MEANING = {
     "mae": "Mean absolute error",
@@ -35,6 +39,7 @@ def page() -> None:
         st.info("No predictions yet: the monthly batch has not run. `python src/batch/run_monthly.py` makes them.")
         return
     _left_out(whole)
+    _ask_ahead(api(), filters, about)
     if not _scores(filters, about):
         _nearest(filters, months)
         return
@@ -52,9 +57,28 @@ def page() -> None:
     _rows(filters, about)
 
 
-def _summary(filters: Filters, by: str, **which: bool) -> pd.DataFrame:
-    found = api().get(f"/datasets/{filters.dataset}/summary", {"by": by, **filters.query(**which)})
+def _summary(client: Api, filters: Filters, by: str, **which: bool) -> pd.DataFrame:
+    found = client.get(f"/datasets/{filters.dataset}/summary", {"by": by, **filters.query(**which)})
     return pd.DataFrame(found["rows"])
+
+
+def _ask_ahead(client: Api, filters: Filters, about: dict[str, Any]) -> None:
+    """Ask for what the page will show, all at once: the client keeps the answers for a moment."""
+    if about["task"] == "classification":
+        return
+    asks: list[Any] = [partial(_summary, client, filters, by) for by in ("none", _grouped_by(filters, about)) if by]
+    asks += [partial(_page, client, filters, limit=MOST_POINTS, spread=True), partial(_errors_of, client, filters)]
+    if about["date"]:
+        asks.append(partial(_summary, client, filters, "month", time=False))
+    before = filters.before()
+    if before:
+        asks.append(partial(_summary, client, before, "none"))
+    wait([_pool().submit(ask) for ask in asks])  # what fails fails again where it is shown
+
+
+@st.cache_resource(show_spinner=False)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ask")
 
 
 def _left_out(whole: dict[str, Any]) -> None:
@@ -64,11 +88,11 @@ def _left_out(whole: dict[str, Any]) -> None:
 
 def _scores(filters: Filters, about: dict[str, Any]) -> bool:
     """Show the scores beside those of the time before and the baseline; tells whether there are rows."""
-    now = _summary(filters, "none").iloc[0]
+    now = _summary(api(), filters, "none").iloc[0]
     if not now["n"]:
         return False
     before = filters.before()
-    earlier = _summary(before, "none").iloc[0] if before else None
+    earlier = _summary(api(), before, "none").iloc[0] if before else None
     st.caption(_what(filters, now))
     if about["task"] == "classification":
         st.metric("Accuracy", words.percent(now["accuracy"]))
@@ -108,7 +132,7 @@ def _nearest(filters: Filters, months: list[str]) -> None:
     """Say that a period is empty, and offer the nearest month that is not."""
     where = f" in {', '.join(words.region(one) for one in filters.regions)}" if filters.regions else ""
     st.info(f"No data for {filters.period}{where}.")
-    found = _summary(filters, "month", time=False) if months else pd.DataFrame()
+    found = _summary(api(), filters, "month", time=False) if months else pd.DataFrame()
     if not found.empty and filters.first:
         wanted = pd.Period(filters.first, "M")
         nearest = min(found["month"], key=lambda one: abs((pd.Period(one, "M") - wanted).n))
@@ -126,7 +150,7 @@ def _label(about: dict[str, Any]) -> str:
 def _trend(filters: Filters, about: dict[str, Any]) -> None:
     st.subheader("Over time")
     with section():
-        months = _summary(filters, "month", time=False)
+        months = _summary(api(), filters, "month", time=False)
         level = f"{100 * about['levels'][0]:g}" if about["levels"] else None
         chosen = (filters.first, filters.last) if filters.first and filters.last else None
         figure = charts.trend(months, about["unit"], _label(about), level, chosen)
@@ -135,7 +159,7 @@ def _trend(filters: Filters, about: dict[str, Any]) -> None:
 
 def _scatter(filters: Filters, about: dict[str, Any]) -> None:
     st.subheader("Predicted against actual")
-    found = _page(filters, limit=MOST_POINTS, spread=True)
+    found = _page(api(), filters, limit=MOST_POINTS, spread=True)
     names = [one for one in (about["place"], about["date"]) if one in found.frame]
     actual, predicted = f"actual_{about['target']}", f"predicted_{about['target']}"
     figure = charts.scatter(found.frame, actual, predicted, about["unit"], _label(about), names)
@@ -146,16 +170,27 @@ def _scatter(filters: Filters, about: dict[str, Any]) -> None:
 
 def _errors(filters: Filters) -> None:
     st.subheader("How far off")
-    bins = pd.DataFrame(api().get(f"/datasets/{filters.dataset}/errors", filters.query())["rows"])
+    bins = _errors_of(api(), filters)
     draw(charts.errors(bins), "errors", "How many rows are how far off, in per cent")
 
 
+def _errors_of(client: Api, filters: Filters) -> pd.DataFrame:
+    return pd.DataFrame(client.get(f"/datasets/{filters.dataset}/errors", filters.query())["rows"])
+
+
+def _grouped_by(filters: Filters, about: dict[str, Any]) -> str | None:
+    """Return what errors are shown by: regions, or the places of those that are chosen."""
+    if about["region"] and not filters.regions:
+        return "region"
+    return "place" if about["place"] else None
+
+
 def _by_place(filters: Filters, about: dict[str, Any]) -> None:
-    if not about["region"] and not about["place"]:
+    by = _grouped_by(filters, about)
+    if by is None:
         return
-    by = "place" if filters.regions or not about["region"] else "region"
     with section():
-        groups = _summary(filters, by)
+        groups = _summary(api(), filters, by)
         groups["name"] = groups[by].fillna("unknown").map(words.region if by == "region" else str)
         what = "ZIP code" if about["place"] == "zipcode" and by == "place" else by
         st.subheader(f"Error by {what}")
@@ -192,7 +227,7 @@ def _rows(filters: Filters, about: dict[str, Any]) -> None:
         left, right = st.columns([3, 1])
         sort = left.selectbox("Sorted by", columns, key="sort", bind="query-params")
         down = right.toggle("Largest first", key="down", bind="query-params")
-        found = _page(filters, limit=MOST_ROWS, sort=sort, order="desc" if down else "asc")
+        found = _page(api(), filters, limit=MOST_ROWS, sort=sort, order="desc" if down else "asc")
         st.dataframe(found.frame, hide_index=True, column_config=_columns(found.frame, about), key="rows")
         shown = (
             f"{len(found.frame):,} of {found.total:,} rows"
@@ -217,5 +252,5 @@ def _columns(frame: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _page(filters: Filters, **how: Any) -> Table:
-    return api().table(f"/datasets/{filters.dataset}/predictions", {**filters.query(), **how})
+def _page(client: Api, filters: Filters, **how: Any) -> Table:
+    return client.table(f"/datasets/{filters.dataset}/predictions", {**filters.query(), **how})

@@ -19,13 +19,13 @@ LOOK_SECONDS = 3
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"], "responsive": True}
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def settings() -> Settings:
     """Return the deployment's settings, read once."""
     return Settings()
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def api() -> Api:
     """Return the client that all sessions share."""
     key = settings().api_key

@@ -1,8 +1,12 @@
-"""Take pictures of the dashboard into docs/images: `make screenshots`. Needs Chromium."""
+"""Take pictures of the dashboard into docs/images: `make screenshots`, or of one that runs: `make screenshots URL=...`.
+
+Needs Chromium.
+"""
 
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -18,6 +22,8 @@ PAGES = (
     ("models", "Two versions side by side", 1100),
     ("quality", "Ratio study", 1100),
 )
+DRAWN = """() => [...document.querySelectorAll('[data-testid="stPlotlyChart"]')]
+  .every(one => one.querySelector(".main-svg"))"""
 LOOKS = {"light": (1400, "light"), "dark": (1400, "dark"), "phone": (390, "light")}
 
 
@@ -29,7 +35,9 @@ def take(browser: Browser, url: str) -> None:
             page.goto(f"{url}/{name if name != 'explore' else ''}")
             expect(page.get_by_role("heading", name=heading)).to_be_visible(timeout=60_000)
             expect(page.locator('[data-test-script-state="notRunning"]')).to_be_visible(timeout=60_000)
-            page.wait_for_timeout(1_500)  # charts fade in
+            expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)
+            page.wait_for_function(DRAWN, timeout=60_000)
+            page.wait_for_timeout(500)  # charts fade in
             page.screenshot(path=IMAGES / f"{name}-{look}.png")
             context.close()
 
@@ -40,13 +48,16 @@ def main() -> int:
         sys.stderr.write("error: Chromium is needed: `apt-get update && apt-get install chromium`\n")
         return 2
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="housecast-") as name, sync_playwright() as play:
-        folder = Path(name)
-        small = make_market(folder)
-        with market_served(folder, small) as api, dashboard_of(folder, api.url) as url:
-            browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            take(browser, url)
-            browser.close()
+    with tempfile.TemporaryDirectory(prefix="housecast-") as name, sync_playwright() as play, ExitStack() as servers:
+        if len(sys.argv) > 1:
+            url = sys.argv[1]
+        else:
+            small = make_market(Path(name))
+            api = servers.enter_context(market_served(Path(name), small))
+            url = servers.enter_context(dashboard_of(Path(name), api.url))
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        take(browser, url.rstrip("/"))
+        browser.close()
     return 0
 
 

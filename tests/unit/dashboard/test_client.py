@@ -76,7 +76,10 @@ def problem_of(call: Callable[[], Any]) -> ApiProblem:
     return caught.value
 
 
-def test_an_answer_that_has_not_changed_is_not_sent_again(server: Answering, api: Api) -> None:
+def test_an_answer_that_has_not_changed_is_not_sent_again(
+    server: Answering, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
     server.answer = lambda _: (200, {"ETag": '"1"'}, b'{"rows": [1]}')
     assert api.get("/x", {"region": ["a", "b"]}) == {"rows": [1]}
     server.answer = lambda path: (304, {"ETag": '"1"'}, b"") if path == "/x?region=a&region=b" else (200, {}, b"{}")
@@ -86,7 +89,14 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(server: Answering, api
     assert api.get("/x") == {}
 
 
+def test_what_was_the_newest_a_moment_ago_is_not_asked_for(server: Answering, api: Api) -> None:
+    server.answer = lambda _: (200, {"ETag": '"1"'}, b"1")
+    assert [api.get("/x"), api.get("/x"), api.get("/y")] == [1, 1, 1]
+    assert len(server.asked) == 2
+
+
 def test_what_is_kept_is_bounded(server: Answering, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(module, "MOST_KEPT", 2)
     monkeypatch.setattr(module, "LARGEST_KEPT", 50)
     server.answer = lambda path: (200, {"ETag": '"1"'}, b"0" if path != "/large" else b'"' + b"x" * 100 + b'"')
