@@ -8,7 +8,7 @@ from plotly.graph_objs._figure import Figure
 
 from dashboard import words
 
-BLUE, ORANGE, GREEN, RED, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#8A8A8A"
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A"
 BAND = "rgba(86,180,233,0.30)"
 CHOSEN = "rgba(230,159,0,0.22)"
 HEIGHT = 340

@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import charts, words
 from dashboard.client import Api, Table
 from dashboard.coordinates import points_of
-from dashboard.filters import Filters, choose, choose_dataset
+from dashboard.filters import Filters, choose, choose_dataset, rows_of
 from dashboard.page import api, detail, draw, section
 
 # A chart shows no more points, a table no more rows; the rest is a download or a filter away.
@@ -58,8 +58,7 @@ def page() -> None:
 
 
 def _summary(client: Api, filters: Filters, by: str, **which: bool) -> pd.DataFrame:
-    found = client.get(f"/datasets/{filters.dataset}/summary", {"by": by, **filters.query(**which)})
-    return pd.DataFrame(found["rows"])
+    return pd.DataFrame(rows_of(client, filters.dataset, {"by": by, **filters.query(**which)}))
 
 
 def _ask_ahead(client: Api, filters: Filters, about: dict[str, Any]) -> None:
