@@ -1,4 +1,7 @@
-"""The charts, from frames to Plotly figures. Colours are Okabe and Ito's, which the colour-blind can tell apart."""
+"""The charts, from frames to Plotly figures. Colours are Okabe and Ito's, which the colour-blind can tell apart.
+
+Values are given as lists: arrays go to the browser in a coded form, which Plotly takes for changed whenever it looks.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +22,11 @@ MOST_BARS = 30
 def trend(months: pd.DataFrame, unit: str, label: str, level: str | None, chosen: tuple[str, str] | None) -> Figure:
     """Draw actual and predicted means by month, the interval's band, and the chosen months highlighted."""
     figure = _figure(f"mean {label}", unit)
-    x = pd.to_datetime(months["month"])
-    n = months["n"].map(words.count)
+    x = [f"{month}-01" for month in months["month"]]
+    n = [words.count(one) for one in months["n"]]
     if level and f"mean_lower_{level}" in months and months[f"mean_lower_{level}"].notna().any():
-        low = months[f"mean_lower_{level}"]
-        high = low + months[f"mean_width_{level}"]
+        lower = months[f"mean_lower_{level}"]
+        low, high = lower.tolist(), (lower + months[f"mean_width_{level}"]).tolist()
         figure.add_scatter(x=x, y=high, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False)
         band = f"{level} % interval"
         figure.add_scatter(
@@ -36,9 +39,8 @@ def trend(months: pd.DataFrame, unit: str, label: str, level: str | None, chosen
         hover = f"%{{x|%B %Y}}<br>{name} %{{y:,.0f}} {unit}<br>n = %{{customdata}}<extra></extra>"
         figure.add_scatter(
             x=x,
-            y=months[column],
-            mode="lines+markers",
-            marker={"size": 4},
+            y=months[column].tolist(),
+            mode="lines",
             name=name,
             line=line,
             customdata=n,
@@ -56,11 +58,11 @@ def scatter(rows: pd.DataFrame, actual: str, predicted: str, unit: str, label: s
     figure = _figure(f"predicted {label}", unit)
     known = rows.dropna(subset=[actual, predicted])
     figure.add_scatter(
-        x=known[actual].round(3 if known[actual].abs().max() < 100 else 0),
-        y=known[predicted].round(3 if known[predicted].abs().max() < 100 else 0),
+        x=_short(known[actual]),
+        y=_short(known[predicted]),
         mode="markers",
         marker={"size": 6, "color": BLUE, "opacity": 0.45},
-        text=known[list(names)].astype(str).agg(", ".join, axis=1) if names else None,
+        text=known[list(names)].astype(str).agg(", ".join, axis=1).tolist() if names else None,
         hovertemplate=f"%{{text}}<br>actual %{{x:,.0f}}<br>predicted %{{y:,.0f}} {unit}<extra></extra>",
         name="a row",
         showlegend=False,
@@ -90,8 +92,8 @@ def errors(bins: pd.DataFrame) -> Figure:
     ]
     colours = [GREEN if abs(value) <= 10 else BLUE if abs(value) <= 25 else RED for value in middle]
     figure.add_bar(
-        x=middle,
-        y=bins["n"],
+        x=middle.tolist(),
+        y=bins["n"].tolist(),
         width=2.3,
         marker={"color": colours},
         customdata=text,
@@ -109,16 +111,16 @@ def bars(groups: pd.DataFrame, key: str, column: str, title: str, *, in_order: b
     shown = (known if in_order else known.nlargest(MOST_BARS, column)).iloc[::-1]
     figure = _figure("", "", height=max(HEIGHT, 22 * len(shown) + 90))
     figure.add_bar(
-        x=100 * shown[column],
+        x=(100 * shown[column]).tolist(),
         y=[str(name) for name in shown[key]],
         orientation="h",
         marker={"color": BLUE},
-        customdata=shown["n"].map(words.count),
+        customdata=[words.count(n) for n in shown["n"]],
         hovertemplate="%{y}<br>" + title + " %{x:.1f} %<br>n = %{customdata}<extra></extra>",
         showlegend=False,
     )
     figure.update_xaxes(title=f"{title}, %", ticksuffix=" %", rangemode="tozero")
-    figure.update_yaxes(title="", type="category", automargin=True)
+    figure.update_yaxes(title="", type="category", automargin=False)
     return figure
 
 
@@ -126,17 +128,18 @@ def places(points: pd.DataFrame, column: str, title: str) -> Figure:
     """Draw points at longitude and latitude, larger with more rows, by a share; no map behind them is fetched."""
     figure = _figure("latitude", "", height=420)
     known = points.dropna(subset=[column])
-    size = 8 + 22 * (known["n"] / max(known["n"].max(), 1)) ** 0.5 if len(known) else []
+    size = (8 + 22 * (known["n"] / max(known["n"].max(), 1)) ** 0.5).tolist() if len(known) else []
     figure.add_scatter(
-        x=known["lng"],
-        y=known["lat"],
+        x=known["lng"].tolist(),
+        y=known["lat"].tolist(),
         mode="markers",
         marker={
-            "size": size, "color": 100 * known[column], "colorscale": "Cividis", "reversescale": True, "opacity": 0.85,
+            "size": size, "color": (100 * known[column]).tolist(), "opacity": 0.85,
+            "colorscale": "Cividis", "reversescale": True,
             "colorbar": {"title": f"{title}, %", "thickness": 12}, "line": {"width": 0.5, "color": GREY},
         },
-        text=known["name"],
-        customdata=known["n"].map(words.count),
+        text=known["name"].tolist(),
+        customdata=[words.count(n) for n in known["n"]],
         hovertemplate="%{text}<br>" + title + " %{marker.color:.1f} %<br>n = %{customdata}<extra></extra>",
         showlegend=False,
     )  # fmt: skip
@@ -150,12 +153,12 @@ def coverage(months: pd.DataFrame, levels: Sequence[str]) -> Figure:
     figure = _figure("share of actual values inside", "%")
     for level, colour in zip(levels, (BLUE, GREEN, ORANGE), strict=False):
         figure.add_scatter(
-            x=pd.to_datetime(months["month"]),
-            y=100 * months[f"coverage_{level}"],
-            mode="lines+markers",
+            x=[f"{month}-01" for month in months["month"]],
+            y=(100 * months[f"coverage_{level}"]).tolist(),
+            mode="lines",
             line={"color": colour},
             name=f"{level} % interval",
-            customdata=months["n"].map(words.count),
+            customdata=[words.count(n) for n in months["n"]],
             hovertemplate="%{x|%B %Y}<br>%{y:.1f} %<br>n = %{customdata}<extra></extra>",
         )
         figure.add_hline(y=float(level), line={"color": colour, "dash": "dash", "width": 1})
@@ -182,14 +185,21 @@ def waterfall(base: float, parts: Sequence[tuple[str, float]], total: float, uni
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     figure.update_xaxes(title=unit, tickformat="~s")
-    figure.update_yaxes(autorange="reversed", automargin=True, title="")
+    figure.update_yaxes(autorange="reversed", automargin=False, title="")
     return figure
 
 
+def _short(values: "pd.Series[float]") -> list[float]:
+    """Return values with no more digits than a chart can show."""
+    return values.round(3 if values.abs().max() < 100 else 0).tolist()
+
+
 def _figure(title: str, unit: str, height: int = HEIGHT) -> Figure:
-    made: dict[str, Any] = {"margin": {"l": 8, "r": 8, "t": 24, "b": 8}, "height": height, "hovermode": "closest"}
+    made: dict[str, Any] = {"margin": {"l": 64, "r": 8, "t": 24, "b": 44}, "height": height, "hovermode": "closest"}
     figure = Figure(layout={**made, "legend": {"orientation": "h", "y": 1.12, "x": 0}})
     figure.update_yaxes(
-        title=f"{title}, {unit}" if unit else title, tickformat="~s" if unit not in ("%", "") else None, automargin=True
+        title=f"{title}, {unit}" if unit else title,
+        tickformat="~s" if unit not in ("%", "") else None,
+        automargin=False,
     )
     return figure

@@ -4,10 +4,12 @@ from calendar import month_name
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import words
 from dashboard.client import Api
+from dashboard.page import api
 
 ALL_YEARS, ALL_MONTHS = "All years", "All months"
 
@@ -86,6 +88,11 @@ def rows_of(api: Api, dataset: str, query: dict[str, Any]) -> list[dict[str, Any
     """Return the groups of a summary (ApiProblem)."""
     found: list[dict[str, Any]] = api.get(f"/datasets/{dataset}/summary", query)["rows"]
     return found
+
+
+def summary(filters: Filters, by: str, *, time: bool = True) -> pd.DataFrame:
+    """Return the scores of what is chosen, a row a group (ApiProblem)."""
+    return pd.DataFrame(rows_of(api(), filters.dataset, {"by": by, **filters.query(time=time)}))
 
 
 def _time(months: list[str]) -> tuple[str | None, int | None]:

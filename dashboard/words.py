@@ -39,3 +39,8 @@ def month(value: str | None) -> str:
 def region(name: str) -> str:
     """Write a cleaned name as it is spelled on a map: san antonio-new braunfels is San Antonio-New Braunfels."""
     return "-".join(" ".join(word.capitalize() for word in part.split(" ")) for part in name.split("-"))
+
+
+def target(column: str) -> str:
+    """Write a column's name as words: median_price is median price."""
+    return column.replace("_", " ")

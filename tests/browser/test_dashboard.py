@@ -79,9 +79,16 @@ def test_the_first_view_has_the_scores_of_all_rows(page: Page, market: Market) -
     page.goto(market.url)
     expect(page.get_by_role("heading", level=1)).to_contain_text("US home values")
     expect_scores(page, by_hand(written(market)))
-    for chart in ("Over time", "Predicted against actual", "How far off", "Error by region", "Rows"):
-        expect(page.get_by_role("heading", name=chart)).to_be_visible()
-    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(5)
+    for tab, charts in {
+        "Errors": ("Over time", "Predicted against actual", "How far off"),
+        "Places": ("Over time", "Error by region"),
+    }.items():
+        page.get_by_role("tab", name=tab).click()
+        for chart in charts:
+            expect(page.get_by_role("heading", name=chart)).to_be_visible()
+        expect(page.get_by_test_id("stPlotlyChart").filter(visible=True)).to_have_count(3)
+    page.get_by_role("tab", name="Rows").click()
+    expect(page.get_by_role("button", name=re.compile("Download these"))).to_be_visible()
 
 
 def test_a_link_shows_what_it_was_made_for(page: Page, market: Market) -> None:
@@ -104,6 +111,7 @@ def test_choosing_a_region_changes_the_page_and_the_address(page: Page, market: 
     option.click()
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile("region="))
+    page.get_by_role("tab", name="Places").click()
     expect(page.get_by_role("heading", name="Error by ZIP code")).to_be_visible()
     rows = written(market)
     column = load_config("housets").columns["city_full"]
@@ -113,6 +121,7 @@ def test_choosing_a_region_changes_the_page_and_the_address(page: Page, market: 
     again = page.context.new_page()
     again.goto(page.url)
     expect_scores(again, by_hand(here))
+    expect(again.get_by_role("heading", name="Error by ZIP code")).to_be_visible()
 
 
 def test_an_empty_month_offers_the_nearest_one(page: Page, market: Market) -> None:
@@ -128,7 +137,7 @@ def test_an_empty_month_offers_the_nearest_one(page: Page, market: Market) -> No
 
 def test_the_download_is_what_is_shown(page: Page, market: Market, tmp_path: Path) -> None:
     month = months_of(market)[3]
-    page.goto(f"{market.url}/?year={month[:4]}&month=June")
+    page.goto(f"{market.url}/?year={month[:4]}&month=June&view=Rows")
     settled(page)
     with page.expect_download() as waiting:
         page.get_by_role("button", name=re.compile("Download these")).click()
@@ -190,7 +199,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, market: Market) -
 
 def test_the_page_comes_back_with_the_api_and_keeps_its_filters(page: Page, market: Market) -> None:
     month = months_of(market)[3]
-    page.goto(f"{market.url}/?year={month[:4]}")
+    page.goto(f"{market.url}/?year={month[:4]}&view=Rows")
     before = by_hand(written(market, pl.col("date").str.head(4) == month[:4]))
     expect_scores(page, before)
     market.api.stop()
