@@ -6,11 +6,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from src.core.bundle import CONTENTS, MANIFEST, seal
+from src.core.manifest import RECENT
 
 V1, V2, V3 = (f"2026010{day}T000000Z-0000000{day}" for day in (1, 2, 3))
 
-# The files of a bundle of XGBoost's trees, without and with the manifest.
-BUNDLED = ("model.ubj", *CONTENTS)
+# The files of a bundle of XGBoost's trees and of a data set with places, without and with the manifest.
+BUNDLED = ("model.ubj", *CONTENTS, RECENT)
 FILES = (*BUNDLED, MANIFEST)
 
 

@@ -21,7 +21,9 @@ from src.core.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     MODELS,
+    RECENT,
     Manifest,
+    check_listed,
     check_names,
     first_problem,
     installed_packages,
@@ -72,7 +74,7 @@ def seal(
     data_fingerprint: str,
     private_key: str | None = None,
 ) -> Manifest:
-    """Write `manifest.json` over the other seven files; an earlier manifest is replaced.
+    """Write `manifest.json` over the other files; an earlier manifest is replaced.
 
     `private_key` (Ed25519, 64 hex digits) signs it.
 
@@ -83,7 +85,7 @@ def seal(
     for left in folder.glob(f".{Path(MANIFEST).stem}.*.tmp.json"):
         left.unlink()  # by a process that was killed while it sealed
     _check_entries(folder, optional={MANIFEST})
-    names = (*(name for name in MODELS if (folder / name).is_file()), *CONTENTS)
+    names = [name for name in (*MODELS, *CONTENTS, RECENT) if (folder / name).is_file()]
     content = {
         "dataset": dataset,
         "version": version,
@@ -115,9 +117,10 @@ def verify(folder: Path, *, public_key: str | None = None) -> Manifest:
             or wrong; the model was made by another XGBoost (a model of 3.1 loads silently wrong in 3.0).
         ConfigError: the key is not a key.
     """
-    _check_entries(folder)
+    there = _check_entries(folder)
     with (folder / MANIFEST).open("rb") as stream:
         manifest = parse_manifest(stream.read(MAX_MANIFEST_BYTES + 1), f"{folder}/{MANIFEST}", public_key)
+    check_listed(there, manifest, str(folder))
     for name, entry in manifest.files.items():
         size = _size(folder / name)
         if size != entry.size:
@@ -186,15 +189,17 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _check_entries(folder: Path, optional: Iterable[str] = ()) -> None:
+def _check_entries(folder: Path, optional: Iterable[str] = ()) -> set[str]:
     if folder.is_symlink() or not folder.is_dir():
-        raise BundleError(f"{folder} is not a folder: a bundle is a folder of {len(CONTENTS) + 2} files")
+        raise BundleError(f"{folder} is not a folder: a bundle is a folder of files")
     with os.scandir(folder) as entries:
         there = list(entries)
     for entry in there:
         if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
             raise BundleError(f"{folder}: {entry.name} is not a plain file; a bundle has no links and no folders")
-    check_names((entry.name for entry in there), str(folder), optional)
+    names = {entry.name for entry in there}
+    check_names(names, str(folder), optional)
+    return names
 
 
 def _check_packages(folder: Path, manifest: Manifest) -> None:

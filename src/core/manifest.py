@@ -25,7 +25,9 @@ CONTENTS = (
     "metrics.json",
     "model_card.md",
 )
-FILES = (*MODELS, *CONTENTS, MANIFEST)
+# The newest row of each place. Data sets without places have none, nor have versions made before there was one.
+RECENT = "recent.parquet"
+FILES = (*MODELS, *CONTENTS, RECENT, MANIFEST)
 MAX_FILE_BYTES = 2**30
 MAX_MANIFEST_BYTES = 2**16
 DATASET = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -93,7 +95,7 @@ def parse_manifest(text: bytes, where: str, public_key: str | None = None) -> Ma
 
 
 def check_names(names: Iterable[str], where: str, optional: Iterable[str] = ()) -> None:
-    """Refuse any set of names but the eight of a bundle, saying which are missing or extra (BundleError)."""
+    """Refuse any set of names but those of a bundle, saying which are missing or extra (BundleError)."""
     there = set(names)
     extra = sorted(there - set(FILES))
     if extra:
@@ -105,6 +107,16 @@ def check_names(names: Iterable[str], where: str, optional: Iterable[str] = ()) 
     if not models:
         missing.insert(0, next(iter(MODELS)))
     if missing:
+        raise BundleError(f"{where}: {', '.join(missing)} missing")
+
+
+def check_listed(names: Iterable[str], manifest: Manifest, where: str) -> None:
+    """Refuse a bundle that has other files than its manifest vouches for, saying which (BundleError)."""
+    there, listed = set(names), {*manifest.files, MANIFEST}
+    check_names(there, where)
+    if unlisted := sorted(there - listed):
+        raise BundleError(f"{where}: {', '.join(unlisted)} is not in the manifest, which vouches for every file")
+    if missing := sorted(listed - there):
         raise BundleError(f"{where}: {', '.join(missing)} missing")
 
 

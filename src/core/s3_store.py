@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from src.core.bundle import MANIFEST, Manifest, receive, verify_as
 from src.core.config import Settings
 from src.core.errors import BundleError, ConfigError, StoreError
-from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, check_names, parse_manifest
+from src.core.manifest import DATASET, MAX_MANIFEST_BYTES, VERSION, check_listed, parse_manifest
 from src.core.moves import MovesVersions
 from src.core.pointer import check_dataset, check_version, unknown
 from src.core.s3_errors import ABSENT, CONDITION_FAILED, code_of, explained, no_s3
@@ -118,7 +118,7 @@ class S3Store(MovesVersions):
 
         def fill(folder: Path) -> None:
             manifest = self.manifest(dataset, version)
-            check_names(self._list(prefix), f"{self}/{prefix}")
+            check_listed(self._list(prefix), manifest, f"{self}/{prefix}")
             for name in (*manifest.files, MANIFEST):
                 limit = MAX_MANIFEST_BYTES if name == MANIFEST else manifest.files[name].size
                 self._download(prefix + name, folder / name, limit)

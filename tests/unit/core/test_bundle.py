@@ -13,6 +13,7 @@ import pytest
 from src.core import bundle, manifest
 from src.core.bundle import MANIFEST, assembling, git_commit, new_version, seal, verify, verify_as
 from src.core.errors import BundleError, ConfigError
+from src.core.manifest import RECENT
 from tests.bundles import BUNDLED, FILES, V1, V2, ed25519_keys, sealed
 
 
@@ -51,6 +52,20 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(BundleError, match=f"{name} missing"):
         verify(folder)
+
+
+def test_a_bundle_without_recent_rows_is_whole_and_one_that_is_told_of_is_needed(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"created": datetime(2026, 1, 1, tzinfo=UTC), "git_commit": "a", "data_fingerprint": "b"}
+    folder = sealed(tmp_path / "b")
+    recent = (folder / RECENT).read_bytes()
+    (folder / RECENT).unlink()
+    seal(folder, dataset="housets", version=V1, **about)
+    assert RECENT not in verify(folder).files
+    (folder / RECENT).write_bytes(recent)
+    with pytest.raises(BundleError, match=r"recent\.parquet is not in the manifest"):
+        verify(folder)
+    seal(folder, dataset="housets", version=V1, **about)
+    assert RECENT in verify(folder).files
 
 
 @pytest.mark.parametrize("name", BUNDLED)
