@@ -58,6 +58,10 @@ class Candidate:
         """Read one split as it was loaded, before cleaning."""
         return pl.read_parquet(self.raw_dir / f"{split}.parquet")
 
+    def scan(self, split: str) -> pl.LazyFrame:
+        """Return one split as it was loaded, read when it is collected."""
+        return pl.scan_parquet(self.raw_dir / f"{split}.parquet", glob=False)
+
 
 def load(config: DatasetConfig, model_dir: Path, features_dir: Path, raw_dir: Path) -> Candidate:
     """Read what training left and calibrate its intervals on eval; its config is of the family that was trained.

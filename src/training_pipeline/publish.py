@@ -16,10 +16,13 @@ from src.core.cli import user_name
 from src.core.config import PROJECT, DatasetConfig, Settings, parse_config
 from src.core.errors import ConfigError, GateError, HousecastError, StoreError
 from src.core.files import read_json, write_json
+from src.core.manifest import RECENT
 from src.core.plain_pickle import dump_plain
 from src.core.store import Store
+from src.core.workspace import SPLITS
 from src.inference_pipeline.boosted import BoostedTrees
 from src.inference_pipeline.predictor import Predictor, answer
+from src.inference_pipeline.recent import newest
 from src.training_pipeline import intervals, model_card
 from src.training_pipeline.candidate import Candidate
 from src.training_pipeline.gate import Current, Verdict
@@ -60,6 +63,10 @@ def assemble(
     dump_plain({**fitted, **candidate.model.plain()}, folder / "encoders.pkl")
     (folder / "config.yaml").write_text(as_yaml(config), encoding="utf-8")
     _reference(candidate).write_parquet(folder / "reference.parquet")
+    # Most are of the holdout, and that is no leak: no model learns from the bundle, and the targets stay behind.
+    recent = newest([candidate.scan(split) for split in SPLITS], config)
+    if recent is not None:
+        recent.write_parquet(folder / RECENT)
     write_json(folder / "golden.json", golden(candidate))
     write_json(folder / "metrics.json", scores)
     card = model_card.text(candidate, cards, version, created, commit)

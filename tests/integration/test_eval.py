@@ -13,14 +13,16 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
+from src.api.contract import RowContract, examples
 from src.core import bundle, lineage
 from src.core.cli import run_command
 from src.core.config import PROJECT, DatasetConfig, Gate, Model, Settings, parse_config
 from src.core.errors import BundleError, DataError, GateError, StoreError
 from src.core.files import read_json, write_json
+from src.core.manifest import RECENT
 from src.core.plain_pickle import load_plain
 from src.core.store import FolderStore
-from src.core.workspace import Workspace
+from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import feature_engineering, load, preprocess
 from src.inference_pipeline.predictor import Predictor
 from src.inference_pipeline.trend import Trend
@@ -162,6 +164,21 @@ def test_the_bundle_holds_what_the_architecture_says(
     card = (folder / "model_card.md").read_text()
     for text in (published.version, "Not an appraisal", "last known (needs history)", "| 80 % |", "ratio study"):
         assert text in card
+
+
+def test_the_bundle_holds_the_newest_row_of_each_place_without_its_price(
+    published: Published, tmp_path: Path, quick: DatasetConfig
+) -> None:
+    folder = published.store.fetch("housets", published.version, tmp_path / "fetched")
+    assert RECENT in bundle.verify(folder).files
+    recent = pl.read_parquet(folder / RECENT)
+    raw = pl.concat([pl.read_parquet(published.places.raw / f"{split}.parquet") for split in SPLITS])
+    last = raw.group_by("zipcode").agg(pl.col("date").max())
+    assert dict(recent.select("zipcode", "date").iter_rows()) == dict(last.iter_rows())
+    assert set(recent.columns) == set(quick.raw_inputs)
+    assert not {quick.target.column, *quick.leakage} & set(recent.columns)
+    rows = examples(recent.with_columns(pl.col("date").cast(pl.String)).to_dicts(), quick)
+    assert len(Predictor.load(folder).predict(RowContract(quick).check(rows)).estimate) == recent.height
 
 
 def test_the_lineage_of_a_published_model_leads_back_to_its_data_and_run(
