@@ -93,10 +93,13 @@ def _name_choices(paths: Content, served: list[Served]) -> None:
     layouts = [Layout(one.config) for one in served]
     rows = dict.fromkeys(name for one in layouts for name in one.kinds)
     scores = dict.fromkeys(name for one in layouts for name in summary_columns(one))
+    names = [one.dataset for one in served]
     choices = {
-        "/datasets/{name}": {"name": [one.dataset for one in served]},
-        "/datasets/{name}/predictions": {"name": [one.dataset for one in served], "sort": list(rows)},
-        "/datasets/{name}/summary": {"name": [one.dataset for one in served], "sort": list(scores)},
+        "/datasets/{name}": {"name": names},
+        "/datasets/{name}/places": {"name": names},
+        "/datasets/{name}/recent": {"name": names},
+        "/datasets/{name}/predictions": {"name": names, "sort": list(rows)},
+        "/datasets/{name}/summary": {"name": names, "sort": list(scores)},
     }
     for path, named in choices.items():
         for parameter in paths[path]["get"]["parameters"]:

@@ -18,9 +18,10 @@ import polars as pl
 from src.api.contract import Row, RowContract, examples
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import BundleError
-from src.core.manifest import Manifest, parse_manifest
+from src.core.manifest import RECENT, Manifest, parse_manifest
 from src.core.store import Store
 from src.inference_pipeline.predictor import Predictor
+from src.inference_pipeline.recent import RecentRows
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Served:
     loaded_at: datetime
     examples: list[Row]  # rows that the contract takes: the golden ones
     metrics: dict[str, Any]
+    recent: RecentRows | None  # none of a data set without places, or of an old version
 
     @property
     def config(self) -> DatasetConfig:
@@ -88,6 +90,7 @@ def load(folder: Path, dataset: str, settings: Settings) -> Served:
         raise BundleError(
             f"{folder} was made for {config.name} and not for {dataset}", brief="the version is another data set's"
         )
+    recent = folder / RECENT
     golden, metrics = (json.loads((folder / name).read_text("utf-8")) for name in ("golden.json", "metrics.json"))
     return Served(
         predictor,
@@ -97,6 +100,7 @@ def load(folder: Path, dataset: str, settings: Settings) -> Served:
         datetime.now(UTC),
         examples(golden["rows"], config),
         metrics,
+        RecentRows(recent.read_bytes(), config) if recent.is_file() else None,
     )
 
 

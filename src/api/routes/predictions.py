@@ -3,7 +3,6 @@
 As JSON, or as an Arrow IPC stream to whoever accepts one; with an ETag, by which an unchanged answer is not sent again.
 """
 
-import hashlib
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from pydantic_core import to_json
 
 from src.api.service import Service, service_of
+from src.api.tags import headers_of, tag_of, unchanged
 from src.inference_pipeline.priced_rows import By, Page, PricedRows, Selection
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -147,20 +147,15 @@ def _answer(request: Request, here: Service, dataset: str, ask: Any) -> Response
     rows = here.outputs.of(served.predictor).now()
     is_arrow = ARROW in request.headers.get("accept", "")
     # Whatever the rows and the question are, so is the answer.
-    asked = f"{rows.tag}\n{served.version}\n{request.url.path}?{request.url.query}\n{is_arrow}"
-    tag = f'"{hashlib.sha256(asked.encode()).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
-    if _is_known(request.headers.get("if-none-match", ""), tag):
-        return Response(status_code=304, headers=headers)
+    tag = tag_of(rows.tag, served.version, f"{request.url.path}?{request.url.query}", str(is_arrow))
+    known = unchanged(request, tag)
+    if known:
+        return known
     page: Page = ask(rows)
-    headers["X-Total-Count"] = str(page.total)
+    headers = {**headers_of(tag), "X-Total-Count": str(page.total)}
     if is_arrow:
         return Response(_arrow(page.frame), headers=headers, media_type=ARROW)
     return Response(_json(rows, page), headers=headers, media_type="application/json")
-
-
-def _is_known(sent: str, tag: str) -> bool:
-    return any(one.strip().removeprefix("W/") in (tag, "*") for one in sent.split(","))
 
 
 def _json(rows: PricedRows, page: Page) -> bytes:
