@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, words
+from dashboard import charts, start, words
 from dashboard.client import ApiProblem
 from dashboard.filters import choose_dataset
 from dashboard.page import api, detail, draw, section
@@ -48,47 +48,34 @@ def _data_month(about: dict[str, Any]) -> str:
 def _form(about: dict[str, Any], above: Any) -> Row:
     """Show a field for each column that a price depends on, and return the row that was last asked for."""
     schema, needed = about["row_schema"], about["row_schema"]["required"]
-    examples = api().get(f"/datasets/{about['name']}/examples")["rows"]
-    labels = [_named(row, about) for row in examples]
-    chosen = above.selectbox(
-        "Start from a real row", range(len(examples)), format_func=lambda i: labels[i], key="example"
-    )
-    start = examples[chosen]
+    with above:
+        begin = start.choose(about)
     with st.form("row", border=True):
         row: Row = {}
         columns = st.columns(3)
         for number, name in enumerate(needed):
             with columns[number % 3]:
-                row[name] = _field(
-                    name, schema["properties"][name], start.get(name), f"{about['name']}-{chosen}-{name}"
-                )
+                key = f"{about['name']}-{begin.name}-{name}"
+                row[name] = _field(name, schema["properties"][name], begin.row.get(name), key)
         st.form_submit_button("Estimate", type="primary")
     return row
-
-
-def _named(row: Row, about: dict[str, Any]) -> str:
-    parts = [row.get(about[one]) for one in ("place", "region", "date") if about[one]]
-    said = ", ".join(words.month(part[:7]) if _is_date(part) else str(part) for part in parts if part)
-    return said or ", ".join(f"{name} {value}" for name, value in list(row.items())[:4])
-
-
-def _is_date(value: Any) -> bool:
-    return isinstance(value, str) and len(value) >= 10 and value[4] == value[7] == "-"
 
 
 def _field(name: str, about: dict[str, Any], value: Any, key: str) -> Any:
     label, said = name.replace("_", " "), about.get("description") or None
     kinds = [about, *about.get("anyOf", [])]
     if any(kind.get("format") == "date" for kind in kinds):
-        start = date.fromisoformat(value[:10]) if _is_date(value) else date.today()  # noqa: DTZ011  (the reader's own day)
-        return st.date_input(label, start, help=said, key=key).isoformat()
+        day = date.fromisoformat(value[:10]) if start.is_date(value) else date.today()  # noqa: DTZ011  (the reader's own day)
+        return st.date_input(label, day, help=said, key=key).isoformat()
     if any(kind.get("type") == "number" for kind in kinds):
         limits = next(kind for kind in kinds if kind.get("type") == "number")
         least, most = (
             float(limits[end]) if abs(limits.get(end, 1e300)) < 1e15 else None for end in ("minimum", "maximum")
         )
         return st.number_input(label, least, most, None if value is None else float(value), help=said, key=key)
-    return st.text_input(label, "" if value is None else str(value), help=said, key=key)
+    text = st.text_input(label, "" if value is None else str(value), help=said, key=key)
+    # An empty text is not the same as none.
+    return text or (None if any(kind.get("type") == "null" for kind in kinds) else text)
 
 
 def _answer(about: dict[str, Any], row: Row) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard import words
 from src.core.config import load_config
 from src.core.spelling import spelled
 from tests.browser.conftest import Market
@@ -147,17 +149,57 @@ def test_the_download_is_what_is_shown(page: Page, market: Market, tmp_path: Pat
     assert sorted(found["predicted_price"].to_list()) == pytest.approx(sorted(wanted["predicted_price"].to_list()))
 
 
+def places_of(market: Market) -> list[str]:
+    regions = market.api.get("/datasets/housets/places").json()["regions"]
+    return sorted(place for one in regions for place in one["places"])
+
+
+def recent(market: Market, place: str) -> Any:
+    return market.api.get("/datasets/housets/recent", params={"place": place}).json()
+
+
+def priced(market: Market, row: dict[str, Any]) -> dict[str, str]:
+    """Return what the page should show of the API's own answer to a row."""
+    said = httpx.post(f"{market.api.url}/datasets/housets/predict", json=row).json()
+    low, high = said["intervals"]["80"][0]
+    return {"Estimate": f"${said['predictions'][0]:,.0f}", "80 % interval": f"${low:,.0f} – ${high:,.0f}"}
+
+
 def test_an_estimate_is_the_apis(page: Page, market: Market) -> None:
     page.goto(f"{market.url}/estimate")
     expect(page.get_by_role("heading", name="Known homes most like it")).to_be_visible()
-    row = market.api.get("/datasets/housets/examples").json()["rows"][0]
-    wanted: Any = market.small.predictor.predict([row])
-    low, high = wanted.lower[0.8][0], wanted.upper[0.8][0]
-    expect_scores(page, {"Estimate": f"${wanted.estimate[0]:,.0f}", "80 % interval": f"${low:,.0f} – ${high:,.0f}"})
+    expect_scores(page, priced(market, recent(market, places_of(market)[0])["row"]))
     expect(page.get_by_text("An estimate, not an appraisal")).to_be_visible()
     page.get_by_label("median ppsf", exact=True).first.fill("-5")
     page.get_by_role("button", name="Estimate", exact=True).click()
     settled(page)
+
+
+def test_another_place_fills_the_form_anew_and_is_priced_at_once(page: Page, market: Market) -> None:
+    places = places_of(market)
+    page.goto(f"{market.url}/estimate")
+    expect_scores(page, priced(market, recent(market, places[0])["row"]))
+    box = page.get_by_role("combobox", name=re.compile("ZIP code"))
+    box.click()
+    box.fill(places[-1])  # a list of thousands is searched
+    page.get_by_role("option", name=places[-1]).click()
+    page.wait_for_url(re.compile(f"in_place={places[-1]}"))
+    settled(page)  # the fields of the row before are there till then
+    found = recent(market, places[-1])
+    expect(page.get_by_label("zipcode", exact=True)).to_have_value(places[-1])
+    for name in ("median_ppsf", "inventory", "Per Capita Income"):
+        field = page.get_by_label(name.replace("_", " "), exact=True).first
+        expect(field).to_have_value(re.compile(rf"^{found['row'][name]:.2f}$"))
+    expect(page.get_by_text(f"a real row: of {words.month(found['month'])}")).to_be_visible()
+    expect_scores(page, priced(market, found["row"]))
+    # A link opens with the place, and the filters of another page are not disturbed by it.
+    again = page.context.new_page()
+    again.goto(page.url)
+    expect_scores(again, priced(market, found["row"]))
+    page.get_by_role("link", name="Explore").click()
+    expect(page.get_by_role("heading", name="Over time")).to_be_visible()
+    expect_scores(page, by_hand(written(market)))
+    assert "in_place" not in page.url
 
 
 def test_a_file_is_priced_and_bad_rows_are_listed(page: Page, market: Market, tmp_path: Path) -> None:
