@@ -14,6 +14,7 @@ from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.inference_pipeline.inference import current_predictor
 from src.inference_pipeline.predictor import Predictor
+from tests.once import made_once
 
 # PySpark takes a main module without a file, as a worker of xdist has, for its own doctests, and ends the process. An
 # interactive one it leaves alone.
@@ -59,11 +60,16 @@ class Published:
 
 
 @pytest.fixture(scope="session")
-def published(config: DatasetConfig, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    root = tmp_path_factory.mktemp("published")
-    made = Settings(workspace=root, data_root=root / "market", threads=1)
-    space = Workspace.of(config.name, made)
-    store = open_store(None, made, space.store)
-    stages = pipeline.stages_of(config, made, store, config.source.default, trials=1)
-    pipeline.run_stages(stages, config, space.stages)
-    return Published(made, space, store, current_predictor(store, config.name, made))
+def published(config: DatasetConfig, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Published:
+    def opened(root: Path) -> tuple[Settings, Workspace, Store]:
+        settings = Settings(workspace=root, data_root=root / "market", threads=1)
+        space = Workspace.of(config.name, settings)
+        return settings, space, open_store(None, settings, space.store)
+
+    def make(root: Path) -> None:
+        settings, space, store = opened(root)
+        stages = pipeline.stages_of(config, settings, store, config.source.default, trials=1)
+        pipeline.run_stages(stages, config, space.stages)
+
+    settings, space, store = opened(made_once(tmp_path_factory, worker_id, "published", make))
+    return Published(settings, space, store, current_predictor(store, config.name, settings))

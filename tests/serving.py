@@ -53,9 +53,18 @@ def make_small(folder: Path, rows: int = 500) -> Small:
         make_bundle(place, zips, rows, rounds, 4)
         versions.append(store.publish("housets", place / "bundle"))
     store.promote("housets", versions[0], by="tests", why="first")
-    first, second = (Predictor.load(store.root / "housets" / version) for version in versions)
+    return load_small(folder)
+
+
+def load_small(folder: Path) -> Small:
+    """Load what `make_small` made in a folder."""
+    store = FolderStore(folder / "models")
+    current = store.current("housets")
+    assert current
+    (other,) = set(store.versions("housets")) - {current.version}
+    first, second = (Predictor.load(store.root / "housets" / version) for version in (current.version, other))
     raw = pl.read_parquet(folder / "30" / "rows.parquet").with_columns(pl.col("zipcode").cast(pl.String)).to_dicts()
-    return Small(store, (versions[0], versions[1]), first, second, raw)
+    return Small(store, (current.version, other), first, second, raw)
 
 
 def copied(small: Small, folder: Path) -> FolderStore:

@@ -10,7 +10,8 @@ from moto.server import ThreadedMotoServer
 from src.core.config import Settings
 from tests import postgres as postgres_server
 from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws, one_at_a_time
-from tests.serving import Small, make_small
+from tests.once import made_once
+from tests.serving import Small, load_small, make_small
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +52,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+def small(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Small:
     """Two versions of a small model in a store; read it, never write to it."""
-    return make_small(tmp_path_factory.mktemp("small"))
+    return load_small(made_once(tmp_path_factory, worker_id, "small", make_small))
