@@ -33,7 +33,8 @@ serve: install ## the API on http://127.0.0.1:8000 and the dashboard on http://1
 	@$(RUN) python -m src.api.main & api=$$!; trap 'kill $$api 2>/dev/null; wait $$api' EXIT; $(RUN) streamlit run app.py
 
 test: install lint types contracts ## everything that CI runs
-	$(RUN) python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	@# In the order of their names, so that the long files, of integration tests, come first and the short ones fill up the end.
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: install ## style
 	$(RUN) ruff check .
