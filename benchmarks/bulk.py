@@ -10,7 +10,6 @@ import math
 import statistics
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.market import MONTHS
-from benchmarks.measure import alone, judge, machine, peak_mb, polars_threads, timed
+from benchmarks.measure import apart, judge, machine, peak_mb, polars_threads, timed
 from benchmarks.pricing import make_bundle
 from src.core.cli import run_command
 from src.inference_pipeline.bulk import Format, score
@@ -140,14 +139,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     cases += [(way, args.copies, 2) for way in (ARROW, "Parquet to Parquet", CSV)]
     found: Found = {case: [] for case in cases}
     with tempfile.TemporaryDirectory(prefix="housecast-") as name:
-        folder, log = Path(name), Console(stderr=True)
-        alone(make_bundle, folder, args.zips, args.rows, args.rounds, args.depth)
-        alone(make_bodies, folder, (1, args.copies))
+        folder, log, run_in = Path(name), Console(stderr=True), apart(smoke=args.smoke)
+        run_in(make_bundle, folder, args.zips, args.rows, args.rounds, args.depth)
+        run_in(make_bodies, folder, (1, args.copies))
         for run in range(args.runs):
             for case, runs in found.items():
                 calls = args.calls if case[1] == 1 else 1
                 with polars_threads(case[2]):
-                    runs.append((measure if args.smoke else partial(alone, measure))(case, folder, calls))
+                    runs.append(run_in(measure, case, folder, calls))
             log.print(f"run {run + 1} of {args.runs} done", style="dim")
     print_cases(found, args)
     judge(verdicts(found, args.rows), smoke=args.smoke)

@@ -47,6 +47,15 @@ def alone(work: Callable[..., T], *args: object) -> T:
         return pool.submit(work, *args).result()
 
 
+def apart(*, smoke: bool) -> Callable[..., Any]:
+    """Return `alone`; for a smoke run, whose figures mean nothing, a plain call: a process takes seconds to start."""
+    return _here if smoke else alone
+
+
+def _here(work: Callable[..., T], *args: object) -> T:
+    return work(*args)
+
+
 def timed(work: Callable[[], T]) -> tuple[float, T]:
     """Return the wall time of a call, in seconds, and what it returned."""
     start = time.perf_counter()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.market import MONTHS
-from benchmarks.measure import alone, judge, machine, peak_mb, polars_threads, resident_mb, timed
+from benchmarks.measure import apart, judge, machine, peak_mb, polars_threads, resident_mb, timed
 from benchmarks.pricing import WAYS, check_agreement, make_bundle
 from src.core.cli import run_command
 from src.core.config import PROJECT
@@ -165,13 +164,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: Found = {case: [] for case in (*one_row, *bulk)}
     starts = []
     with tempfile.TemporaryDirectory(prefix="housecast-") as name:
-        folder, log = Path(name), Console(stderr=True)
-        alone(make_bundle, folder, args.zips, args.rows, args.rounds, args.depth)
+        folder, log, run_in = Path(name), Console(stderr=True), apart(smoke=args.smoke)
+        run_in(make_bundle, folder, args.zips, args.rows, args.rounds, args.depth)
         check_agreement(folder)
         for run in range(args.runs):
             for case, runs in found.items():
                 with polars_threads(case[2]):
-                    runs.append((measure if args.smoke else partial(alone, measure))(case, folder, args.calls))
+                    runs.append(run_in(measure, case, folder, args.calls))
             starts.append((start(folder, TRAINING), start(folder)))
             log.print(f"run {run + 1} of {args.runs} done", style="dim")
     print_one_row(found, one_row, args)

@@ -52,8 +52,11 @@ class Run(NamedTuple):
     scored: Scored
 
 
-def measure(servers: Sequence[Server], folder: Path, few: Asked, many: Asked, seconds: int) -> Run:
-    """Take a run; a load lasts so many seconds. `few` are asked one by one, `many` at once."""
+def measure(servers: Sequence[Server], folder: Path, few: Asked, many: Asked, seconds: int, warm: int) -> Run:
+    """Take a run; a load lasts so many seconds, after at most `warm` of another.
+
+    `few` are asked one by one, `many` at once.
+    """
     with ExitStack() as stack:
         up = {server: stack.enter_context(started(server, folder)) for server in servers}
         targets = {server: target for server, (_, target) in up.items()}
@@ -63,7 +66,7 @@ def measure(servers: Sequence[Server], folder: Path, few: Asked, many: Asked, se
         cpu: dict[Server, float] = {}
         for connections in CONNECTIONS:
             for server, (process, target) in up.items():
-                loads[server][connections], cpu[server] = load(server, process, target, connections, seconds)
+                loads[server][connections], cpu[server] = load(server, process, target, connections, seconds, warm)
         resident = {server: process.resident_mb() for server, (process, _) in up.items()}
         rates = bulk(targets, many)
         scored = score(targets[OURS], folder)
@@ -92,10 +95,13 @@ def check_answers(server: Server, target: Target, few: Asked) -> None:
                 raise GateError(f"{server.name} gives other prices than housecast: the comparison would mean nothing")
 
 
-def load(server: Server, process: Running, target: Target, connections: int, seconds: int) -> tuple[Load, float]:
+def load(
+    server: Server, process: Running, target: Target, connections: int, seconds: int, warm: int
+) -> tuple[Load, float]:
     """Return a load after a warm one, and the CPU time of a request in microseconds."""
     make = wrk if has_wrk() else loop
-    make(target, connections, min(server.learns_in, 2 * seconds))
+    if warm:
+        make(target, connections, min(server.learns_in, warm))
     with Caller(target.url, target.headers) as caller:
         caller.post(target.bodies.read_bytes().splitlines()[0])  # waits for what that left behind
     before = process.cpu_seconds()

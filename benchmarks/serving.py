@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.load import INSTALL, Load, has_wrk
 from benchmarks.market import MONTHS
-from benchmarks.measure import alone, judge, machine
+from benchmarks.measure import apart, judge, machine
 from benchmarks.peers import environments
 from benchmarks.pricing import make_bundle
 from benchmarks.served import CONNECTIONS, Measured, Run, measure
@@ -33,8 +33,6 @@ Found = Mapping[Server, Sequence[Measured]]
 # What the project promises: throughput in that of others at 32 connections, and of the Predictor; ms, MB and seconds.
 TIMES_PEER, TIMES_PLAIN, OF_PREDICTOR = 4.0, 20.0, 0.5
 P50_OF_1, P99_OF_8, RESIDENT, READY = 0.6, 10.0, 250.0, 3.0
-# Requests that go round, so that none asks what was asked a moment ago.
-BODIES = 500
 
 
 def ready_to_run(*, smoke: bool) -> list[Server]:
@@ -65,15 +63,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="housecast-") as name:
         folder, log = Path(name), Console(stderr=True)
-        alone(make_bundle, folder, args.zips, args.file, args.rounds, args.depth)
-        few = Asked.of(folder, BODIES)
+        apart(smoke=args.smoke)(make_bundle, folder, args.zips, args.file, args.rounds, args.depth)
+        few = Asked.of(folder, args.bodies)
         many = Asked.of(folder, args.bulk)
         for server in servers:
             server.prepare(folder)
             bodies = b"\n".join(map(server.body, few.each()))
             (folder / f"{server.name}.jsonl").write_bytes(bodies + b"\n")
         for number in range(args.runs):
-            runs.append(measure(servers, folder, few, many, args.seconds))
+            runs.append(measure(servers, folder, few, many, args.seconds, args.warm))
             for server, measured in runs[-1].servers.items():
                 rate = measured.loads[max(CONNECTIONS)].per_second
                 log.print(f"run {number + 1} of {args.runs}: {server.name}: {rate:,.0f} requests/s", style="dim")
@@ -183,11 +181,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--depth", type=int, default=8)
     made.add_argument("--runs", type=int, default=5)
     made.add_argument("--seconds", type=int, default=3, help="of each load")
+    made.add_argument("--warm", type=int, default=6, help="seconds of another load before it, at most")
+    made.add_argument("--bodies", type=int, default=500, help="requests that go round, so that none repeats the last")
     made.add_argument("--smoke", action="store_true", help="a minute on small data: proves only that it runs")
     args = made.parse_args(argv)
     if args.smoke:
         args.zips, args.file, args.bulk = 30, 4_000, 1_000
         args.rounds, args.depth, args.runs, args.seconds = 20, 4, 1, 1
+        args.warm, args.bodies = 0, 20
     return args
 
 

@@ -23,7 +23,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import alone, judge, machine
+from benchmarks.measure import apart, judge, machine
 from benchmarks.pricing import make_bundle
 from benchmarks.processes import Running, free_port, running
 from benchmarks.servers import OURS
@@ -66,7 +66,7 @@ def make_store(folder: Path, args: argparse.Namespace) -> tuple[FolderStore, lis
     store, predictors = FolderStore(folder / "store"), []
     for number in range(2):
         place = folder / f"model-{number}"
-        alone(make_bundle, place, args.zips + number, 2_000, args.rounds, args.depth)
+        apart(smoke=args.smoke)(make_bundle, place, args.zips + number, 2_000, args.rounds, args.depth)
         store.publish("housets", place / "bundle")
         predictors.append(Predictor.load(place / "bundle"))
     broken = folder / "broken"

@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import alone, judge, machine, peak_mb, timed
+from benchmarks.measure import apart, judge, machine, peak_mb, timed
 from src.core import sealed_parquet
 from src.core.cli import run_command
 from src.core.config import load_config
@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             found: dict[str, list[Measured]] = {way: [] for way in WAYS}
             for _ in range(args.runs):
                 for way in WAYS:
-                    found[way].append(alone(measure, way, folder, args.calls))
+                    found[way].append(apart(smoke=args.smoke)(measure, way, folder, args.calls))
         check_agreement(found)
         print_table(months * args.zips, found, args)
         both, size = _middle(found, OURS, "by both"), found[OURS][0].rows_mb

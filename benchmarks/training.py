@@ -10,7 +10,6 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import xgboost as xgb
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.market import MONTHS, settings_in, to_features
-from benchmarks.measure import alone, judge, machine, peak_mb, timed
+from benchmarks.measure import apart, judge, machine, peak_mb, timed
 from src.core import scale
 from src.core.cli import run_command
 from src.core.config import DatasetConfig, load_config
@@ -77,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             path = to_features(config, settings_in(Path(name)), source).features / "train.parquet"
         data = read_matrix(path, config)
         params = family.params_of(config, {}, args.threads)
-        measured = peak_of if args.smoke else partial(alone, peak_of)
-        peaks = {way: measured(way, path, config, params) for way in FITS}
+        peaks = {way: apart(smoke=args.smoke)(peak_of, way, path, config, params) for way in FITS}
     bare(data, config, params, 5)
     seconds: dict[str, list[float]] = {way: [] for way in FITS}
     for _ in range(args.runs):

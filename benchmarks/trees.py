@@ -17,7 +17,7 @@ import xgboost as xgb
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import alone, machine, peak_mb, timed
+from benchmarks.measure import apart, machine, peak_mb, timed
 from src.core.cli import run_command
 from src.core.errors import GateError
 from src.inference_pipeline.trees import Floats, Trees
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = read_arguments(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        alone(make_model, folder, args)
+        run_in = apart(smoke=args.smoke)
+        run_in(make_model, folder, args)
         found: dict[str, list[Measured]] = {way: [] for way in WAYS}
         for _ in range(args.runs):
             for way in WAYS:
-                run = measure if args.smoke else partial(alone, measure)
-                found[way].append(run(way, folder, args.threads, args.calls))
+                found[way].append(run_in(measure, way, folder, args.threads, args.calls))
     if len({run.margins for runs in found.values() for run in runs}) > 1:
         raise GateError("the compiled trees do not agree with XGBoost to the last bit")
     print_table(found, args)
