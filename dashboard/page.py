@@ -9,6 +9,7 @@ import streamlit as st
 from plotly.graph_objs._figure import Figure
 
 from dashboard.client import Api, ApiProblem
+from src import __version__
 from src.core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,18 @@ def section() -> Iterator[None]:
         if type(error).__module__.startswith("streamlit"):
             raise
         logger.exception("a part of a page failed")
-        st.error("**This part cannot be shown.** Something went wrong in the dashboard; its log says what.", icon="⚠️")
+        st.error(f"**This part cannot be shown.** {_cause()}", icon="⚠️")
+
+
+def _cause() -> str:
+    """Say what is behind a failure that nothing foresaw: mostly an API that answers in another way."""
+    try:
+        theirs = str(api().get("/")["version"])
+    except (ApiProblem, KeyError, TypeError):
+        return f"What listens at {settings().api_url} is not the API that the dashboard knows."
+    if theirs != __version__:
+        return f"The API is version {theirs} and the dashboard {__version__}; both should be of one version."
+    return "Something went wrong in the dashboard; its log says what."
 
 
 def wait_if_needed() -> None:
