@@ -27,8 +27,11 @@ Rows = list[dict[str, Any]]
 Way = tuple[Callable[[int], Any], Callable[[Any], Any]]
 
 
-def make_bundle(folder: Path, zips: int, rows: int, rounds: int, depth: int) -> None:
-    """Take a simulated market through the stages and publish a model: `bundle/`, `rows.parquet`, `X.npy`."""
+def make_bundle(folder: Path, zips: int, rows: int, rounds: int, depth: int, file: Path | None = None) -> None:
+    """Take a simulated market, or a CSV file, through the stages and publish a model.
+
+    It leaves `bundle/`, `rows.parquet` (the first rows, raw) and `X.npy` (their features).
+    """
     # Imported here: the processes that are measured need none of it.
     from src.feature_pipeline.feature_engineering import read_matrix
     from src.training_pipeline import candidate, publish, train
@@ -36,7 +39,8 @@ def make_bundle(folder: Path, zips: int, rows: int, rounds: int, depth: int) -> 
     from src.training_pipeline.families import Rows as TrainingRows
 
     config, settings = load_config("housets"), settings_in(folder)
-    space = to_features(config, settings, f"simulate:zips={zips},months={MONTHS},seed=7")
+    source = str(file) if file else f"simulate:zips={zips},months={MONTHS},seed=7"
+    space = to_features(config, settings, source)
     data = read_matrix(space.features / "train.parquet", config)
     params = family.params_of(
         config, {"max_depth": depth, "num_parallel_tree": 1}, family.threads_for(len(data.y), None)
@@ -49,7 +53,7 @@ def make_bundle(folder: Path, zips: int, rows: int, rounds: int, depth: int) -> 
     made = candidate.load(config, space.model, space.features, space.raw)
     publish.assemble(made, {}, {}, folder / "bundle", settings)
     # As a CSV reader gives them: dates are text, ZIP codes numbers that lost their zeros, 0 stands for missing.
-    raw = pl.read_csv(next(space.downloads.glob("*.csv"))).head(rows)
+    raw = pl.read_csv(file or next(space.downloads.glob("*.csv"))).head(rows)
     raw.write_parquet(folder / "rows.parquet")
     np.save(folder / "X.npy", Predictor.load(folder / "bundle").encode(raw)[0])
 

@@ -1,4 +1,7 @@
-"""A small market with a model, its monthly predictions and an API that serves both, for the dashboard's tests."""
+"""A market with a small model, its monthly predictions and an API that serves both, for the dashboard's tests.
+
+Its rows are the real ones of HouseTS where they are at hand, and simulated ones elsewhere.
+"""
 
 import os
 import subprocess
@@ -11,12 +14,15 @@ import httpx2 as httpx
 import polars as pl
 
 from src.core.config import PROJECT
+from tests.conftest import SHARED
 from tests.serving import LEAN, Server, Small, free_port, make_small, serving, until
+
+REAL = SHARED / "housets" / "HouseTS_sample.csv"
 
 
 def make_market(folder: Path) -> Small:
     """Publish a model and run the monthly batch over the rows that it was made with."""
-    small = make_small(folder, rows=3_000)
+    small = make_small(folder, rows=3_000, file=REAL if REAL.is_file() else None)
     pl.DataFrame(small.rows).write_csv(folder / "rows.csv")
     told = {**os.environ, **environment(folder, small)}
     command = [sys.executable, "src/batch/run_monthly.py", "--input", str(folder / "rows.csv")]

@@ -45,12 +45,16 @@ class Small:
     rows: list[dict[str, Any]]  # raw, as the file writes them
 
 
-def make_small(folder: Path, rows: int = 500) -> Small:
-    """Take a small market through the stages, without the search and the report, twice; keep the first raw rows."""
+def make_small(folder: Path, rows: int = 500, file: Path | None = None) -> Small:
+    """Take a small market through the stages, without the search and the report, twice; keep the first raw rows.
+
+    The current version is made of the rows of a file, if one is given.
+    """
     store, versions = FolderStore(folder / "models"), []
-    for zips, rounds in ((20, 30), (21, 20)):  # of different data, as a version's name holds their digest
+    # Of different data, as a version's name holds their digest.
+    for zips, rounds, source in ((20, 30, file), (21, 20, None)):
         place = folder / str(rounds)
-        make_bundle(place, zips, rows, rounds, 4)
+        make_bundle(place, zips, rows, rounds, 4, source)
         versions.append(store.publish("housets", place / "bundle"))
     store.promote("housets", versions[0], by="tests", why="first")
     return load_small(folder)

@@ -15,12 +15,13 @@ from src.core.config import PROJECT
 from tests.market import dashboard_of, make_market, market_served
 
 IMAGES = PROJECT / "docs" / "images"
-# Page, heading that is there when it is whole, and the height of its picture.
+# Picture, address, heading that is there when the page is whole, and the picture's height.
 PAGES = (
-    ("explore", "Rows", 1500),
-    ("estimate", "Known homes most like it", 1300),
-    ("models", "Two versions side by side", 1100),
-    ("quality", "Ratio study", 1100),
+    ("explore", "", "How far off", 1250),
+    ("places", "?view=Places", "Error by region", 1450),
+    ("estimate", "estimate", "Known homes most like it", 1300),
+    ("models", "models", "Two versions side by side", 1100),
+    ("quality", "quality", "Ratio study", 1100),
 )
 DRAWN = """() => [...document.querySelectorAll('[data-testid="stPlotlyChart"]')]
   .every(one => one.querySelector(".main-svg"))"""
@@ -29,10 +30,10 @@ LOOKS = {"light": (1400, "light"), "dark": (1400, "dark"), "phone": (390, "light
 
 def take(browser: Browser, url: str) -> None:
     for look, (width, scheme) in LOOKS.items():
-        for name, heading, height in PAGES:
+        for name, path, heading, height in PAGES:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
             page = context.new_page()
-            page.goto(f"{url}/{name if name != 'explore' else ''}")
+            page.goto(f"{url}/{path}")
             expect(page.get_by_role("heading", name=heading)).to_be_visible(timeout=60_000)
             expect(page.locator('[data-test-script-state="notRunning"]')).to_be_visible(timeout=60_000)
             expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)

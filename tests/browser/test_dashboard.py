@@ -9,7 +9,7 @@ import httpx2 as httpx
 import numpy as np
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from dashboard import words
 from src.core.config import load_config
@@ -31,9 +31,14 @@ def page(browser: Browser) -> Iterator[Page]:
     problems: list[str] = []
     made.on("pageerror", lambda error: problems.append(str(error)))
     made.on("requestfailed", lambda request: problems.append(request.url) if "127.0.0.1" not in request.url else None)
+    made.on("console", lambda said: problems.append(said.text) if said.type == "error" and _is_ours(said) else None)
     yield made
     context.close()
     assert problems == []
+
+
+def _is_ours(said: ConsoleMessage) -> bool:
+    return "/_stcore/" not in said.location["url"]
 
 
 def settled(page: Page) -> None:
@@ -126,6 +131,18 @@ def test_choosing_a_region_changes_the_page_and_the_address(page: Page, market: 
     expect(again.get_by_role("heading", name="Error by ZIP code")).to_be_visible()
 
 
+def test_the_filters_work_from_the_keyboard(page: Page, market: Market) -> None:
+    year = months_of(market)[3][:4]
+    page.goto(market.url)
+    settled(page)
+    box = page.get_by_role("combobox", name="Year")
+    box.focus()
+    page.keyboard.type(year)
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(f"year={year}"))
+    expect_scores(page, by_hand(written(market, pl.col("date").str.head(4) == year)))
+
+
 def test_an_empty_month_offers_the_nearest_one(page: Page, market: Market) -> None:
     months = months_of(market)
     first = months[0]
@@ -170,7 +187,7 @@ def test_an_estimate_is_the_apis(page: Page, market: Market) -> None:
     expect(page.get_by_role("heading", name="Known homes most like it")).to_be_visible()
     expect_scores(page, priced(market, recent(market, places_of(market)[0])["row"]))
     expect(page.get_by_text("An estimate, not an appraisal")).to_be_visible()
-    page.get_by_label("median ppsf", exact=True).first.fill("-5")
+    page.get_by_test_id("stForm").get_by_label("median ppsf", exact=True).first.fill("-5")
     page.get_by_role("button", name="Estimate", exact=True).click()
     settled(page)
 
@@ -188,7 +205,7 @@ def test_another_place_fills_the_form_anew_and_is_priced_at_once(page: Page, mar
     found = recent(market, places[-1])
     expect(page.get_by_label("zipcode", exact=True)).to_have_value(places[-1])
     for name in ("median_ppsf", "inventory", "Per Capita Income"):
-        field = page.get_by_label(name.replace("_", " "), exact=True).first
+        field = page.get_by_test_id("stForm").get_by_label(name.replace("_", " "), exact=True).first
         expect(field).to_have_value(re.compile(rf"^{found['row'][name]:.2f}$"))
     expect(page.get_by_text(f"a real row: of {words.month(found['month'])}")).to_be_visible()
     expect_scores(page, priced(market, found["row"]))
