@@ -87,7 +87,9 @@ def test_thousands_of_requests_find_no_crash_and_no_answer_but_those_of_the_docu
     server: Server, tmp_path: Path, chosen: list[str], least: int
 ) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", *chosen]
-    command += ["--header", f"Authorization: Bearer {ADMIN_KEY}", "--max-examples", "60", "--seed", "7", "--no-color"]
+    command += ["--header", f"Authorization: Bearer {ADMIN_KEY}", "--max-examples", "40", "--seed", "7", "--no-color"]
+    # The API's own limit of a request: the first one for comparables imports XGBoost, long on a busy machine.
+    command += ["--request-timeout", "30"]
     # None of the project's code runs in there, so coverage need not follow it, which takes long.
     told = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=600)
