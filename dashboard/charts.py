@@ -120,7 +120,7 @@ def bars(groups: pd.DataFrame, key: str, column: str, title: str, *, in_order: b
         showlegend=False,
     )
     figure.update_xaxes(title=f"{title}, %", ticksuffix=" %", rangemode="tozero")
-    figure.update_yaxes(title="", type="category", automargin=False)
+    figure.update_yaxes(title="", type="category", automargin=True)
     return figure
 
 
@@ -185,7 +185,7 @@ def waterfall(base: float, parts: Sequence[tuple[str, float]], total: float, uni
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     figure.update_xaxes(title=unit, tickformat="~s")
-    figure.update_yaxes(autorange="reversed", automargin=False, title="")
+    figure.update_yaxes(autorange="reversed", automargin=True, title="")
     return figure
 
 

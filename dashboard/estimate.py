@@ -110,7 +110,7 @@ def _answer(about: dict[str, Any], row: Row) -> None:
 
 
 def _price(about: dict[str, Any], said: dict[str, Any]) -> None:
-    columns = st.columns(1 + len(said["intervals"]))
+    columns = st.columns([1, *[2] * len(said["intervals"])])  # an interval is twice as long as a price
     columns[0].metric("Estimate", words.money(said["predictions"][0], about["unit"]), border=True)
     for column, (level, ends) in zip(columns[1:], said["intervals"].items(), strict=True):
         low, high = (words.money(end, about["unit"]) for end in ends[0])
