@@ -200,6 +200,5 @@ def _figure(title: str, unit: str, height: int = HEIGHT) -> Figure:
     figure.update_yaxes(
         title=f"{title}, {unit}" if unit else title,
         tickformat="~s" if unit not in ("%", "") else None,
-        automargin=False,
     )
     return figure

@@ -62,7 +62,7 @@ def _form(about: dict[str, Any], above: Any) -> Row:
 
 
 def _field(name: str, about: dict[str, Any], value: Any, key: str) -> Any:
-    label, said = name.replace("_", " "), about.get("description") or None
+    label, said = words.column(name), about.get("description") or None
     kinds = [about, *about.get("anyOf", [])]
     if any(kind.get("format") == "date" for kind in kinds):
         day = date.fromisoformat(value[:10]) if start.is_date(value) else date.today()  # noqa: DTZ011  (the reader's own day)
@@ -84,7 +84,7 @@ def _answer(about: dict[str, Any], row: Row) -> None:
         said = api().post(path, row, {"explain": "true"})
     except ApiProblem as problem:
         for one in problem.problem.get("errors", []):
-            st.error(f"**{one['field'].replace('_', ' ')}** {one['detail']}")
+            st.error(f"**{words.column(one['field'])}** {one['detail']}")
         if not problem.problem.get("errors"):
             raise
         return
@@ -95,7 +95,7 @@ def _answer(about: dict[str, Any], row: Row) -> None:
         return
     _price(about, said)
     why = said["explanations"][0]
-    parts = [(one["feature"].replace("_", " "), one["amount"]) for one in why["contributions"]]
+    parts = [(words.column(one["feature"]), one["amount"]) for one in why["contributions"]]
     if why["rest"]:
         parts.append(("all other features", why["rest"]))
     st.subheader("Why")
@@ -121,7 +121,7 @@ def _price(about: dict[str, Any], said: dict[str, Any]) -> None:
             help=f"Of {level} in 100 such homes the price should lie between these.",
         )
     for flag in said["flags"][0]:
-        st.info(f"Unusual about this row: {flag.replace('_', ' ')}. It is priced all the same.")
+        st.info(f"Unusual about this row: {words.column(flag)}. It is priced all the same.")
 
 
 def _what_if(about: dict[str, Any], row: Row, why: dict[str, Any], price: float) -> None:
@@ -135,7 +135,7 @@ def _what_if(about: dict[str, Any], row: Row, why: dict[str, Any], price: float)
         value = float(row[name])
         low, high = sorted((value * (1 - REACH), value * (1 + REACH)))
         key = f"if-{about['name']}-{name}-{value}"
-        changed[name] = column.slider(name.replace("_", " "), low, high, value, key=key)
+        changed[name] = column.slider(words.column(name), low, high, value, key=key)
     with section():
         said = api().post(f"/datasets/{about['name']}/predict", changed)["predictions"][0]
         change = words.money(said - price, about["unit"], signed=True)
@@ -154,7 +154,7 @@ def _comparables(about: dict[str, Any], row: Row) -> None:
             "similarity": words.percent(one["similarity"], 0),
             "actual": words.money(one["actual"], unit),
             "estimate": words.money(one["estimate"], unit),
-            **{name.replace("_", " "): value for name, value in one["row"].items()},
+            **{words.column(name): value for name, value in one["row"].items()},
         }
         for one in found
     )

@@ -107,5 +107,5 @@ def _trend(filters: Filters, about: dict[str, Any]) -> None:
         months = summary(filters, "month", time=False)
         level = f"{100 * about['levels'][0]:g}" if about["levels"] else None
         chosen = (filters.first, filters.last) if filters.first and filters.last else None
-        figure = charts.trend(months, about["unit"], words.target(about["target"]), level, chosen)
+        figure = charts.trend(months, about["unit"], words.column(about["target"]), level, chosen)
         draw(figure, "trend", "Mean actual and predicted values by month, with the interval of the predictions")

@@ -79,7 +79,7 @@ def choose(api: Api, detail: dict[str, Any], months: list[str]) -> Filters:
         regions = _several("Regions", "region", known, "All regions", words.region)
     if detail["place"] and (regions or not detail["region"]):
         known = [row["place"] for row in rows_of(api, name, {"by": "place", "region": regions}) if row["place"]]
-        title = "ZIP codes" if detail["place"] == "zipcode" else detail["place"].replace("_", " ").capitalize()
+        title = "ZIP codes" if detail["place"] == "zipcode" else words.column(detail["place"]).capitalize()
         places = _several(title, "place", known, "All of them", str)
     return Filters(name, year, month, tuple(regions), tuple(places))
 

@@ -55,7 +55,7 @@ def _recent(about: dict[str, Any], regions: list[dict[str, Any]]) -> Start:
             "Region", [ALL_REGIONS, *known], format_func=_region, key="in_region", bind="query-params"
         )
     places = _places(regions, region)
-    title = "ZIP code" if about["place"] == "zipcode" else about["place"].replace("_", " ").capitalize()
+    title = "ZIP code" if about["place"] == "zipcode" else words.column(about["place"]).capitalize()
     label = columns[1 if known else 0].selectbox(title, list(places), key="in_place", bind="query-params")
     place, within = places[label]
     query = {"place": place} | ({"region": within} if within else {})

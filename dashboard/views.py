@@ -46,7 +46,7 @@ def _scatter(filters: Filters, about: About) -> None:
     found = _page(filters, limit=MOST_POINTS, spread=True)
     names = [one for one in (about["place"], about["date"]) if one in found.frame]
     actual, predicted = f"actual_{about['target']}", f"predicted_{about['target']}"
-    figure = charts.scatter(found.frame, actual, predicted, about["unit"], words.target(about["target"]), names)
+    figure = charts.scatter(found.frame, actual, predicted, about["unit"], words.column(about["target"]), names)
     draw(figure, "scatter", "Predicted against actual values, a point a row")
     if found.total > MOST_POINTS:
         st.caption(f"{MOST_POINTS:,} of {found.total:,} rows, evenly chosen")
@@ -100,7 +100,7 @@ def _columns(frame: pd.DataFrame, about: About) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in frame.columns:
         if pd.api.types.is_float_dtype(frame[name]) and name.startswith(("predicted", "actual", "lower", "upper")):
-            made[name] = st.column_config.NumberColumn(f"{name.replace('_', ' ')}, {about['unit']}", format="localized")
+            made[name] = st.column_config.NumberColumn(f"{words.column(name)}, {about['unit']}", format="localized")
     return made
 
 

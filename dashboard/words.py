@@ -41,6 +41,6 @@ def region(name: str) -> str:
     return "-".join(" ".join(word.capitalize() for word in part.split(" ")) for part in name.split("-"))
 
 
-def target(column: str) -> str:
+def column(name: str) -> str:
     """Write a column's name as words: median_price is median price."""
-    return column.replace("_", " ")
+    return name.replace("_", " ")

@@ -24,10 +24,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails, from_json, to_json
 from typing_extensions import TypedDict
 
-from src.api.json_columns import LONGEST_TEXT, JsonColumns, codes, limits
+from src.api.json_columns import JsonColumns, codes, limits
 from src.api.problems import MOST_ERRORS, Problem
 from src.core.config import Column, DatasetConfig
 from src.core.errors import InvalidRowsError
+from src.core.recipes import LONGEST_TEXT
 
 Row = dict[str, Any]
 
@@ -57,7 +58,7 @@ class RowContract:
 
     def __init__(self, config: DatasetConfig, most_rows: int = 10_000) -> None:
         self._dataset = config.name
-        self._codes = {column: f"{rule.code:g}" for rule in config.missing for column in rule.columns}
+        self._codes = {column: f"{code:g}" for column, code in config.missing_codes.items()}
         self.most_rows = most_rows
         fields = {name: _field(name, column, config) for name, column in config.columns.items()}
         self._names = frozenset(fields)
@@ -190,5 +191,5 @@ def _about(name: str, column: Column, config: DatasetConfig, codes: list[float])
 
 def examples(rows: list[Mapping[str, Any]], config: DatasetConfig) -> list[Row]:
     """Make valid rows of golden ones, in which missing values are null."""
-    codes = {column: rule.code for rule in config.missing for column in rule.columns}
+    codes = config.missing_codes
     return [{name: codes.get(name) if value is None else value for name, value in row.items()} for row in rows]

@@ -10,9 +10,7 @@ import polars as pl
 from pydantic_core import from_json
 
 from src.core.config import Column, DatasetConfig
-from src.core.recipes import LARGEST
-
-LONGEST_TEXT = 2_000  # characters
+from src.core.recipes import LARGEST, LONGEST_TEXT
 
 # What makes a column of one field's values; raises ValueError where one of them may be wrong.
 Reader = Callable[[str, list[Any]], pl.Series]

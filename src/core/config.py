@@ -262,6 +262,11 @@ class DatasetConfig(Section):
             used = (used - set(self.lookup.add)) | {self.lookup.by}
         return tuple(c for c in self.columns if c in used or (c in self.keys and c != self.target.column))
 
+    @property
+    def missing_codes(self) -> dict[str, float]:
+        """Column -> the number that the file writes where it means `missing`, of the columns that have one."""
+        return {column: rule.code for rule in self.missing for column in rule.columns}
+
     @cached_property
     def levels(self) -> tuple[float, ...]:
         """Nominal levels of the intervals; none for classes, which have probabilities."""

@@ -16,6 +16,8 @@ from src.core.text_recipes import Extract, Items, OneHot, Ordinal, YesNo
 
 # Features are float32: a larger number would become infinite.
 LARGEST = float(np.finfo(np.float32).max)
+# A caller may send no longer text.
+LONGEST_TEXT = 2_000  # characters
 
 
 class Numbers(Section):

@@ -34,7 +34,7 @@ class RowEncoder:
     """Encode single rows; compiled once from a config and its fitted tables, then thread-safe."""
 
     def __init__(self, config: DatasetConfig, tables: Tables) -> None:
-        self._codes = {column: rule.code for rule in config.missing for column in rule.columns}
+        self._codes = config.missing_codes
         self._readers = [(name, self._reader(name, config.columns[name])) for name in config.raw_inputs]
         self._required = {name for name in config.raw_inputs if config.columns[name].required}
         self._lookup = config.lookup

@@ -32,7 +32,7 @@ def screen(
         wrong with any of them. What is wrong has no meaning in the typed rows.
     """
     typed = frame.select(_reading(name, config, kind, nulls) for name, kind in frame.schema.items())
-    codes = {column: rule.code for rule in config.missing for column in rule.columns}
+    codes = config.missing_codes
     doubtful = [
         name for name in typed.columns if _is_doubtful(typed[name], frame[name], config.columns[name], codes.get(name))
     ]

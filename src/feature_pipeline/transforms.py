@@ -32,7 +32,7 @@ def known_values(config: DatasetConfig, names: Collection[str], nw: Any = nw) ->
 
     `nw`: Narwhals, or Polars itself, which understands the same and takes a tenth of the time to set it up.
     """
-    coded = {column: rule.code for rule in config.missing for column in rule.columns}
+    coded = config.missing_codes
     expressions: list[Any] = []
     for name, column in config.columns.items():
         if column.type == "number" and name in names:

@@ -11,13 +11,12 @@ import polars as pl
 
 from src.core.config import Column, DatasetConfig
 from src.core.errors import BundleError
+from src.core.recipes import LONGEST_TEXT
 from src.core.spelling import spelled
 from src.feature_pipeline.transforms import tidied
 
 # Of more places, those with the most rows: a file of some 5 MB, which every server fetches and keeps.
 MOST_PLACES = 50_000
-# A caller may send no longer text.
-LONGEST_TEXT = 2_000  # characters
 ORDER, ROWS, PLACE, REGION = "__order", "__rows", "__place", "__region"
 
 
@@ -62,8 +61,7 @@ def newest(splits: Sequence[pl.LazyFrame], config: DatasetConfig, most: int = MO
 def _may_be_sent(name: str, config: DatasetConfig) -> pl.Expr:
     """Tell of each row whether the API would take its value: the rules of `api.contract`, and a test holds them so."""
     column, value = config.columns[name], pl.col(name)
-    has_code = any(name in rule.columns for rule in config.missing)
-    absent_is_said = not column.required and (column.nullable or has_code)
+    absent_is_said = not column.required and (column.nullable or name in config.missing_codes)
     return pl.when(value.is_null()).then(pl.lit(absent_is_said)).otherwise(_is_in_range(column, value))
 
 

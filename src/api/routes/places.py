@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from src.api.contract import examples
-from src.api.json_columns import LONGEST_TEXT
 from src.api.problems import Problem
 from src.api.routes.predictions import Names
 from src.api.served import Served
 from src.api.service import Service, service_of
 from src.api.tags import headers_of, tag_of, unchanged
+from src.core.recipes import LONGEST_TEXT
 
 Here = Annotated[Service, Depends(service_of)]
 Place = Annotated[str, Query(min_length=1, max_length=LONGEST_TEXT, description="spelled as the caller likes")]
