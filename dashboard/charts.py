@@ -177,7 +177,7 @@ def waterfall(base: float, parts: Sequence[tuple[str, float]], total: float, uni
         x=values,
         measure=["absolute", *["relative"] * len(parts), "total"],
         text=[words.money(value, unit, signed=0 < i < len(values) - 1) for i, value in enumerate(values)],
-        textposition="outside",
+        textposition="auto",
         cliponaxis=False,
         increasing={"marker": {"color": GREEN}},
         decreasing={"marker": {"color": RED}},

@@ -90,7 +90,7 @@ def _answer(about: dict[str, Any], row: Row) -> None:
         return
     if about["task"] == "classification":
         shares = pd.Series(said["probabilities"][0]).sort_values(ascending=False)
-        st.metric(about["target"], said["predictions"][0])
+        st.metric(words.column(about["target"]).capitalize(), said["predictions"][0])
         st.bar_chart(shares, horizontal=True, x_label="probability")
         return
     _price(about, said)
@@ -138,7 +138,7 @@ def _what_if(about: dict[str, Any], row: Row, why: dict[str, Any], price: float)
         changed[name] = column.slider(words.column(name), low, high, value, key=key)
     with section():
         said = api().post(f"/datasets/{about['name']}/predict", changed)["predictions"][0]
-        change = words.money(said - price, about["unit"], signed=True)
+        change = words.money(said - price, about["unit"], signed=True) if changed != row else None
         st.metric("Then the estimate would be", words.money(said, about["unit"]), change, delta_color="off")
 
 

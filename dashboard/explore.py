@@ -51,7 +51,7 @@ def _scores(filters: Filters, about: dict[str, Any]) -> bool:
         return False
     before = filters.before()
     earlier = summary(before, "none").iloc[0] if before else None
-    st.caption(_what(filters, now))
+    st.caption(_what(filters, now, about))
     if about["task"] == "classification":
         st.metric("Accuracy", words.percent(now["accuracy"]))
         return True
@@ -68,12 +68,14 @@ def _scores(filters: Filters, about: dict[str, Any]) -> bool:
     return True
 
 
-def _what(filters: Filters, now: "pd.Series[Any]") -> str:
+def _what(filters: Filters, now: "pd.Series[Any]", about: dict[str, Any]) -> str:
+    period = filters.period.capitalize() if about["date"] else "All rows"
     where = ", ".join(words.region(one) for one in filters.regions[:3]) or "all regions"
+    where = f", {where}" if about["region"] else ""
     more = f" and {len(filters.regions) - 3} more" if len(filters.regions) > 3 else ""
     zips = f", {len(filters.places)} chosen places" if filters.places else ""
     unknown = f", {words.count(now['n_without_actual'])} without an actual value" if now["n_without_actual"] else ""
-    return f"**{filters.period.capitalize()}**, {where}{more}{zips}: n = {words.count(now['n'])}{unknown}"
+    return f"**{period}**{where}{more}{zips}: n = {words.count(now['n'])}{unknown}"
 
 
 def _baseline(about: dict[str, Any]) -> tuple[str, dict[str, float]] | None:

@@ -10,7 +10,7 @@ from dashboard.filters import choose, choose_dataset, rows_of
 from dashboard.page import api, detail, draw, section
 
 # Ranges are those of the International Association of Assessing Officers, as the model's report has them.
-NAMES = {"median": "median ratio", "cod": "COD", "prd": "PRD", "prb": "PRB", "mki": "MKI"}
+NAMES = {"median_ratio": "median ratio", "cod": "COD", "prd": "PRD", "prb": "PRB", "mki": "MKI"}
 
 
 def page() -> None:
@@ -112,4 +112,6 @@ def _classes(about: dict[str, Any]) -> None:
         st.info("Not enough data: nothing was measured.")
         return
     scores = next(card["scores"] for split in ("eval", "holdout") if (card := about["metrics"].get(split)))
-    st.dataframe(pd.DataFrame(rows, columns=["judged on", "n", *scores]), hide_index=True, key="scores")
+    st.dataframe(
+        pd.DataFrame(rows, columns=["judged on", "n", *map(words.column, scores)]), hide_index=True, key="scores"
+    )
