@@ -11,8 +11,9 @@ DATASETS := $(basename $(notdir $(wildcard configs/*.yaml)))
 # uv is installed beside the project when the machine has none, so that nothing outside this folder changes.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
+STAND_IN := $(wildcard ../shared/tools/images.sh)
 
-.PHONY: help install run serve test lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
+.PHONY: help install run serve test images images-test lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,14 @@ contracts: install ## a module imports only from the floors below its own
 format: install ## mend the style
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+images: ## build both images, with Docker or, where no engine runs, with buildah
+	@# A machine without an engine has no registry either: a script beside the project makes the base image.
+	@docker info >/dev/null 2>&1 || [ -z "$(STAND_IN)" ] || bash $(STAND_IN) base
+	infra/images.sh
+
+images-test: install images ## run both images from the bucket to a price, a page and a batch (needs Chromium)
+	$(RUN) python -m pytest tests/images
 
 benchmarks: install ## measure what the README claims (some 30 minutes; needs wrk)
 	$(RUN) python -m benchmarks
