@@ -1,4 +1,4 @@
-"""Containers of the images that `make images` built, on the host's network: Docker's, or buildah's without an engine."""
+"""Containers of the images that `make images` built, on the host's network: of Docker, or of buildah without it."""
 
 import json
 import os
@@ -66,7 +66,7 @@ class Container:
         if DOCKER:
             call("docker", "stop", "--time", str(STOP_SECONDS), self.name)
             return int(call("docker", "inspect", "--format", "{{.State.ExitCode}}", self.name))
-        os.kill(_last_descendant(self.process.pid), signal.SIGTERM)
+        os.kill(_first_process(self.process.pid), signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
     def written(self) -> list[str]:
@@ -110,16 +110,18 @@ def running(image: str, environment: dict[str, str], command: Sequence[str] = ()
         finally:
             if process.poll() is None:
                 if not DOCKER:
-                    os.kill(_last_descendant(process.pid), signal.SIGKILL)
+                    os.kill(_first_process(process.pid), signal.SIGKILL)
                 process.kill()
             process.wait(STOP_SECONDS)
             call("docker", "rm", "--force", name) if DOCKER else call("buildah", "rm", name)
 
 
-def _last_descendant(pid: int) -> int:
-    """Return the process that buildah's own helpers end in: the container's first one."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    own = [int(one) for one in children]
-    if Path(f"/proc/{pid}").stat().st_uid != 0 or not own:
-        return pid
-    return _last_descendant(own[-1])
+def _first_process(pid: int) -> int:
+    """Return the container's first process, which stands below some of buildah's own."""
+    while Path(f"/proc/{pid}/cmdline").read_text().startswith("buildah"):
+        # Any of its threads may have started the next.
+        children = "".join(one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/children")).split()
+        if not children:
+            break
+        pid = int(children[0])
+    return pid

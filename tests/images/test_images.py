@@ -27,7 +27,7 @@ def status(url: str) -> int:
         return 0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def api(cloud: Cloud) -> Iterator[Container]:
     with running("housecast-api", {**cloud.environment, "API_KEYS": KEYS, "DRAIN_SECONDS": "1"}) as container:
         until(lambda: status(f"{API}/health/ready") == 200 or container.process.poll() is not None, "the API")
