@@ -115,6 +115,8 @@ def settings(documents: list[Document]) -> list[str]:
         for name in one["data"]
         if name in SECRET
     ]
+    accounts = [one["metadata"] for one in of_kind(documents, "ServiceAccount")]
+    roles = {one["name"] for one in accounts if "eks.amazonaws.com/role-arn" in one.get("annotations", {})}
     for pod in pods(documents):
         if not pod.ours:
             continue
@@ -127,6 +129,8 @@ def settings(documents: list[Document]) -> list[str]:
             found.append(f"{pod.name}: {error}")
         needs = {"api": {"API_KEYS", "S3_BUCKET"}, "dashboard": {"API_KEY", "API_URL"}}.get(pod.name, {"S3_BUCKET"})
         found += [f"{pod.name}: no {name}" for name in sorted(needs - set(given))]
+        if "S3_BUCKET" in given and not (given.keys() >= CREDENTIALS or pod.spec.get("serviceAccountName") in roles):
+            found.append(f"{pod.name}: neither a role nor keys for its bucket")
     return found
 
 
