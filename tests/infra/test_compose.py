@@ -107,6 +107,8 @@ def test_a_service_may_do_no_more_than_it_must(name: str) -> None:
         writable = [place.split(":")[0] for place in one.get("tmpfs", [])]
         writable += [place.split(":")[1] for place in one.get("volumes", [])]
         assert writable == [OURS[name].volume], "what the image writes to, and nothing else"
+        folders = [OURS[name].environment.get(key) for key in ("CACHE", "WORKSPACE", "TMPDIR")]
+        assert all(folder.startswith(OURS[name].volume) for folder in folders if folder)
 
 
 @EVERY
