@@ -13,7 +13,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 STAND_IN := $(wildcard ../shared/tools/images.sh)
 
-.PHONY: help install run serve test images images-test lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
+.PHONY: help install run serve test infra-test images images-test lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ serve: install ## the API on http://127.0.0.1:8000 and the dashboard on http://1
 test: install lint types contracts ## everything that CI runs
 	@# In the order of their names, so that the long files, of integration tests, come first and the short ones fill up the end.
 	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+infra-test: install ## the AWS stack and the Kubernetes manifests; needs neither
+	$(RUN) python -m pytest tests/infra
 
 lint: install ## style
 	$(RUN) ruff check .
