@@ -3,9 +3,11 @@
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
 from src.core.config import PROJECT
+
+API, DASHBOARD = "Dockerfile", "Dockerfile.streamlit"
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Image:
     check_seconds: dict[str, int]  # interval, timeout, start-period
 
 
+@cache
 def read(name: str) -> Image:
     """Read the last stage of a Dockerfile."""
     text = re.sub(r"\\\n\s*", "", (PROJECT / name).read_text())
@@ -34,6 +37,3 @@ def read(name: str) -> Image:
         check=json.loads(check),
         check_seconds={name: int(seconds) for name, seconds in re.findall(r"--([a-z-]+)=(\d+)s", options)},
     )
-
-
-API, DASHBOARD = Path("Dockerfile"), Path("Dockerfile.streamlit")

@@ -8,6 +8,7 @@ service. So what is checked of them is read from the template itself. A resource
 import re
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -51,7 +52,7 @@ Template = dict[str, Any]
 Resource = dict[str, Any]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML with CloudFormation's short forms, `!Ref` for `Ref:`."""
 
 
@@ -70,10 +71,15 @@ def _long_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _long_form)
 
 
-def load(text: str | None = None) -> Template:
-    """Read the stack's template, or a text's."""
-    made: Template = yaml.load(text or STACK.read_text(), Loader=_Loader)
+@cache
+def _read() -> Template:
+    made: Template = yaml.load(STACK.read_text(), Loader=_Loader)
     return made
+
+
+def load() -> Template:
+    """Return a copy of the stack's template, to be changed at will."""
+    return deepcopy(_read())
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,12 @@ class _References:
         if name not in self.there:
             raise KeyError(f"{where} refers to {name}, which is not there")
         return name
+
+
+def attributes(resource: Resource) -> dict[str, str]:
+    """Return the attributes of a balancer or a target group."""
+    kinds = ("LoadBalancerAttributes", "TargetGroupAttributes")
+    return {one["Key"]: one["Value"] for kind in kinds for one in resource.get(kind, ())}
 
 
 def _typed(kind: str, value: Any) -> Any:
