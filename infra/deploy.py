@@ -114,7 +114,7 @@ class Deployment:
                     found.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason')}")
         return found[::-1]
 
-    def wait_until_steady(self, seconds: float = 600) -> None:
+    def wait_until_steady(self, seconds: float) -> None:
         """Wait until each service runs one deployment and as many tasks as it should (DeployError otherwise)."""
         ecs, cluster = boto3.client("ecs"), self.outputs()["ClusterName"]
         names = [f"{self.name}-{service}" for service in SERVICES]
@@ -141,7 +141,8 @@ def is_steady(service: dict[str, Any]) -> bool:
     """Tell whether nothing is being replaced, and all that should run does."""
     deployments = service["deployments"]
     return (
-        len(deployments) == 1
+        service["status"] == "ACTIVE"
+        and len(deployments) == 1
         and deployments[0].get("rolloutState", "COMPLETED") == "COMPLETED"
         and service["runningCount"] == service["desiredCount"]
     )
@@ -168,7 +169,7 @@ def deploy(args: argparse.Namespace) -> None:
     given = {**kept, **asked, "ImageTag": args.tag}
     deployment.update(template, given)
     try:
-        deployment.wait_until_steady()
+        deployment.wait_until_steady(args.seconds)
         if args.smoke:
             smoke(deployment.outputs()["Url"], given.get("Dataset", "housets"))
     except DeployError as error:
@@ -190,6 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, default=HERE / "stack.yaml")
     parser.add_argument("--parameters", type=Path, help="JSON file; what it does not name stays as it is")
     parser.add_argument("--smoke", action="store_true", help="try it with infra/smoke.py, which needs API_KEY")
+    parser.add_argument("--seconds", type=float, default=600, help="how long the services may take to be steady")
     parser.add_argument("--poll-seconds", type=float, default=5, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:

@@ -25,9 +25,14 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def aws(moto_url: str) -> Iterator[Connect]:
     """Make clients of an account in which nothing is yet."""
-    requests.post(f"{moto_url}/moto-api/reset", timeout=10)
+    empty(moto_url)
     with pytest.MonkeyPatch.context() as patch:
         isolate_aws(patch)
         patch.setenv("AWS_ENDPOINT_URL", moto_url)
         patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
         yield boto3.Session().client
+
+
+def empty(moto_url: str) -> None:
+    """Forget everything that the account has."""
+    requests.post(f"{moto_url}/moto-api/reset", timeout=10).raise_for_status()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import smoke
+from infra import deploy, smoke
 from src.core.config import PROJECT
 from tests.infra.stack_balancer import balancing, dashboard
 from tests.once import made_once
@@ -122,3 +122,10 @@ def test_what_is_no_price_fails(
 
     monkeypatch.setattr(smoke, "ask", ask)
     assert said in failed(capsys, "http://homes.example.org")
+
+
+def test_a_deployment_tries_the_stack_with_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy.smoke(url, "housets")
+    monkeypatch.setenv("API_KEY", "hc_wrong")
+    with pytest.raises(deploy.DeployError, match=r"does not pass infra/smoke\.py"):
+        deploy.smoke(url, "housets")
