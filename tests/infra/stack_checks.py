@@ -1,6 +1,6 @@
 """Every check of the template, for everything that the stack may be asked to be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tests.infra import stack_access_checks, stack_edge_checks, stack_task_checks
 from tests.infra.stack_template import VARIANTS, Stack, Template, resolve
@@ -13,7 +13,7 @@ CHECKS: dict[str, Callable[[Stack], list[str]]] = {
 }
 
 
-def findings(template: Template, *names: str) -> list[tuple[str, str]]:
-    """Return what the checks of these names, or all, find in any variant: name and words."""
-    stacks = [resolve(template, given) for given in VARIANTS.values()]
-    return sorted({(name, said) for stack in stacks for name in names or CHECKS for said in CHECKS[name](stack)})
+def findings(template: Template, names: Iterable[str] = CHECKS, variants: Iterable[str] = VARIANTS) -> list[str]:
+    """Return what the checks of these names find in these variants, each once."""
+    stacks = [resolve(template, VARIANTS[variant]) for variant in variants]
+    return sorted({said for stack in stacks for name in names for said in CHECKS[name](stack)})

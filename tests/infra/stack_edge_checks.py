@@ -95,7 +95,7 @@ def check_logs(stack: Stack) -> list[str]:
 def check_alarms(stack: Stack) -> list[str]:
     alarms = stack.of_type("CloudWatch::Alarm")
     found = [f"{name} tells nobody" for name, one in alarms.items() if one.get("AlarmActions") != ["AlarmTopic"]]
-    watched = {metric for one in alarms.values() for metric in _metrics(one)}
+    watched = {_metric(one) for one in alarms.values()}
     wanted = {
         ("HTTPCode_Target_5XX_Count", None, "Sum"),
         ("HTTPCode_ELB_5XX_Count", None, "Sum"),
@@ -109,12 +109,9 @@ def check_alarms(stack: Stack) -> list[str]:
     return found + [f"nobody is told of {metric}" for metric, *_ in wanted - watched]
 
 
-def _metrics(alarm: Resource) -> list[tuple[str, Any, str]]:
-    if "Metrics" in alarm:
-        stats = [one["MetricStat"] for one in alarm["Metrics"] if "MetricStat" in one]
-        return [(one["Metric"]["MetricName"], None, one["Stat"]) for one in stats]
-    targets = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", ())}.get("TargetGroup")
-    return [(alarm["MetricName"], targets, alarm.get("Statistic") or alarm["ExtendedStatistic"])]
+def _metric(alarm: Resource) -> tuple[str, str | None, str]:
+    dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", ())}
+    return alarm["MetricName"], dimensions.get("TargetGroup"), alarm.get("Statistic") or alarm["ExtendedStatistic"]
 
 
 def check_drift_is_read_from_the_batchs_log(stack: Stack) -> list[str]:

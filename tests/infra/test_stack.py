@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,10 @@ def test_every_parameter_is_used_and_every_condition_tried_both_ways() -> None:
 
 
 def test_actions_without_a_resource_are_those_for_which_iam_has_none() -> None:
-    services = json.loads((resources.files("cfnlint.data.AdditionalSpecs") / "Policies.json").read_text())
+    linter = find_spec("cfnlint")
+    assert linter
+    assert linter.origin
+    services = json.loads(Path(linter.origin).with_name("data").joinpath("AdditionalSpecs/Policies.json").read_text())
     for action in WITHOUT_RESOURCE:
         service, name = action.split(":")
         assert "Resources" not in services[service]["Actions"][name.lower()], action
