@@ -3,6 +3,11 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 # Which data set `run` takes: a name of configs/, or a YAML's path. Empty: housets, simulated where its file is absent.
 DATASET ?=
+# Raw rows that `run` takes, a file or an address; empty: the data set's own.
+DATA ?=
+# The stack of docs/deploy.md, and the commit whose images it gets.
+STACK ?= housecast
+TAG ?= $(shell git rev-parse HEAD)
 # OpenMP threads that wait should sleep: spinning ones starve each other on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 # What the stages leave in data/ and, of a data set other than housets, in data/<name>/, where its raw file may be too.
@@ -13,7 +18,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 STAND_IN := $(wildcard ../shared/tools/images.sh)
 
-.PHONY: help install run serve test infra-test images images-test lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
+.PHONY: help install run serve test infra-test workflows-test images images-test push deploy batch lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +32,7 @@ install: $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## install uv if miss
 	$(UV) sync --frozen
 
 run: install ## from raw rows (or a simulated market) to a model and predictions; DATASET=iris: another data set
-	$(RUN) python -m src.pipeline $(if $(DATASET),--dataset '$(DATASET)')
+	$(RUN) python -m src.pipeline $(if $(DATASET),--dataset '$(DATASET)') $(if $(DATA),--data '$(DATA)')
 
 serve: install ## the API on http://127.0.0.1:8000 and the dashboard on http://127.0.0.1:8501; Ctrl-C ends both
 	@[ -n "$(MODEL_STORE)$(S3_BUCKET)" ] || [ -f models/housets/current.json ] || $(RUN) python -m src.pipeline --dataset housets
@@ -39,6 +44,9 @@ test: install lint types contracts ## everything that CI runs
 
 infra-test: install ## the AWS stack and the Kubernetes manifests; needs neither
 	$(RUN) python -m pytest tests/infra
+
+workflows-test: install ## the workflows of GitHub Actions, and what they run
+	$(RUN) python -m pytest tests/workflows
 
 lint: install ## style
 	$(RUN) ruff check .
@@ -61,6 +69,15 @@ images: ## build both images, with Docker or, where no engine runs, with buildah
 
 images-test: install images ## run both images from the bucket to a price, a page and a batch (needs Chromium)
 	$(RUN) python -m pytest tests/images
+
+push: install ## push the images to the stack's repositories, tagged with the commit; STACK=housecast
+	$(RUN) python infra/push.py '$(STACK)' '$(TAG)'
+
+deploy: install ## move the stack to the images of a commit, or leave it as it was (needs API_KEY); STACK=housecast
+	$(RUN) python infra/deploy.py '$(STACK)' '$(TAG)' --smoke
+
+batch: install ## run the batch on ECS to its end; STACK=housecast DATASET=housets
+	$(RUN) python infra/batch.py '$(STACK)' $(if $(DATASET),--dataset '$(DATASET)')
 
 benchmarks: install ## measure what the README claims (some 30 minutes; needs wrk)
 	$(RUN) python -m benchmarks
