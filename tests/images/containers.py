@@ -44,6 +44,8 @@ def call(*command: str) -> str:
 def inspected(image: str) -> tuple[dict[str, Any], int]:
     """Return an image's configuration and its size in bytes."""
     if DOCKER:
+        if image == BASE:  # a build does not leave it among the engine's images
+            call("docker", "pull", "--quiet", image)
         said = json.loads(call("docker", "image", "inspect", image))[0]
         return said["Config"], said["Size"]
     said = json.loads(call("buildah", "inspect", "--type", "image", image))
