@@ -57,6 +57,18 @@ MAY: list[Case] = [
     ("DeployRole", "events:PutTargets", "arn:aws:events:REGION:ACCOUNT:rule/housecast-batch", {}),
     ("DeployRole", "iam:PassRole", "ApiRole.Arn", TO_TASKS),
     ("DeployRole", "iam:PassRole", "EventsRole.Arn", TO_EVENTS),
+    ("MonthlyRole", "events:ListTargetsByRule", "arn:aws:events:REGION:ACCOUNT:rule/housecast-batch", {}),
+    ("MonthlyRole", "ecs:DescribeTaskDefinition", "*", {}),
+    ("MonthlyRole", "ecs:RunTask", f"{TASKS}/housecast-batch:7", ON_CLUSTER),
+    ("MonthlyRole", "ecs:DescribeTasks", f"{ECS}:task/Cluster/0123", {}),
+    ("MonthlyRole", "iam:PassRole", "BatchRole.Arn", TO_TASKS),
+    ("MonthlyRole", "iam:PassRole", "ExecutionRole.Arn", TO_TASKS),
+    ("MonthlyRole", "s3:ListBucket", "Bucket.Arn", {}),
+    ("MonthlyRole", "s3:GetObject", "Bucket.Arn/raw/housets.parquet", {}),
+    ("MonthlyRole", "s3:GetObject", POINTER, {}),
+    ("MonthlyRole", "s3:PutObject", POINTER, {}),
+    ("MonthlyRole", "s3:PutObject", f"{VERSION}/manifest.json", {}),
+    ("MonthlyRole", "s3:PutObject", MONTH, {}),
 ]
 MAY_NOT: list[Case] = [
     ("ApiRole", "s3:PutObject", f"{VERSION}/manifest.json", {}),
@@ -95,6 +107,13 @@ MAY_NOT: list[Case] = [
     ("DeployRole", "iam:CreateRole", "DeployRole.Arn", {}),
     ("DeployRole", "s3:GetObject", POINTER, {}),
     ("DeployRole", "secretsmanager:GetSecretValue", "ApiKeys", {}),
+    ("MonthlyRole", "ecs:RunTask", f"{TASKS}/housecast-api:7", ON_CLUSTER),
+    ("MonthlyRole", "ecs:RunTask", f"{TASKS}/housecast-batch:7", {"ecs_cluster": "Another.Arn"}),
+    ("MonthlyRole", "iam:PassRole", "ApiRole.Arn", TO_TASKS),
+    ("MonthlyRole", "s3:PutObject", INPUT, {}),
+    ("MonthlyRole", "s3:PutObject", "Bucket.Arn/raw/housets.parquet", {}),
+    ("MonthlyRole", "s3:DeleteObject", POINTER, {}),
+    ("MonthlyRole", "secretsmanager:GetSecretValue", "ApiKeys", {}),
 ]
 
 
@@ -123,7 +142,9 @@ def check_no_wildcards(stack: Stack) -> list[str]:
                 for one in resources
                 if "*" in one
                 and one != "*"
-                and not re.fullmatch(r"Bucket\.Arn/[a-z]+/\*(/current\.json)?|[^*]+/housecast-[a-z]+:\*", one)
+                and not re.fullmatch(
+                    r"Bucket\.Arn/[a-z]+/\*(/current\.json)?|[^*]+/housecast-[a-z]+:\*|[^*]+:task/Cluster/\*", one
+                )
             ]
         if stack[role].get("ManagedPolicyArns"):
             found.append(f"{role} has policies that are not the stack's")
@@ -139,7 +160,10 @@ def check_who_may_take_a_role(stack: Stack) -> list[str]:
     github = "token.actions.githubusercontent.com"
     repository, subject = stack.parameters["GitHubRepository"], stack.parameters["GitHubSubject"]
     said = {f"{github}:aud": "sts.amazonaws.com", f"{github}:sub": f"repo:{repository}:{subject}"}
-    wanted["DeployRole"] = ({"Federated": stack.parameters["GitHubProviderArn"]}, {"StringEquals": said})
+    provider = {"Federated": stack.parameters["GitHubProviderArn"]}
+    wanted["DeployRole"] = (provider, {"StringEquals": said})
+    by_hand = {**said, f"{github}:sub": f"repo:{repository}:environment:monthly"}
+    wanted["MonthlyRole"] = (provider, {"StringEquals": by_hand})
     found = []
     for role, properties in stack.of_type("IAM::Role").items():
         (one,) = properties["AssumeRolePolicyDocument"]["Statement"]
