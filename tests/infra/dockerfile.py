@@ -21,6 +21,8 @@ class Container:
     command: list[str]
     environment: dict[str, str]
     health: str  # the path that the image's own health check asks
+    check: list[str]  # the command that asks it
+    check_seconds: dict[str, int]  # interval, timeout, start-period
 
     @classmethod
     def of(cls, image: str, root: Path = PROJECT) -> "Container":
@@ -30,7 +32,8 @@ class Container:
         def said(instruction: str) -> str:
             return re.findall(rf"^{instruction} +(.+)$", last, re.MULTILINE)[-1].strip()
 
-        asked = re.search(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", said("HEALTHCHECK"))
+        options, check = said("HEALTHCHECK").split("CMD ", 1)
+        asked = re.search(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", check)
         assert asked, "the health check asks an address"
         assert asked[1] == said("EXPOSE"), "the health check asks the port that is exposed"
         return cls(
@@ -40,4 +43,6 @@ class Container:
             command=json.loads(said("CMD")),
             environment=dict(one.split("=", 1) for one in said("ENV").split()),
             health=asked[2],
+            check=json.loads(check),
+            check_seconds={name: int(seconds) for name, seconds in re.findall(r"--([a-z-]+)=(\d+)s", options)},
         )

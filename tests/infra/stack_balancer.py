@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2 as httpx
 
 from src.core.config import PROJECT
-from tests.infra.stack_images import DASHBOARD, read
+from tests.infra.dockerfile import Container
 from tests.infra.stack_template import GIVEN, load, resolve
 from tests.serving import free_port, until
 
@@ -61,7 +61,7 @@ def balancing(ports: dict[str, int]) -> Iterator[str]:
 @contextmanager
 def dashboard(folder: Path) -> Iterator[int]:
     """Run the dashboard as its image does, on a free port."""
-    image, port = read(DASHBOARD), free_port()
+    image, port = Container.of("housecast-dashboard"), free_port()
     command = [str(port) if word == str(image.port) else word for word in image.command]
     with (folder / "dashboard.log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-m", *command], cwd=PROJECT, stdout=log, stderr=log)

@@ -7,10 +7,11 @@ from pydantic import ValidationError
 from src.api.drain import GRACE_SECONDS, LONGEST_LAST_CALL
 from src.api.main import KEEP_ALIVE_SECONDS
 from src.core.config import Settings
-from tests.infra.stack_images import API, DASHBOARD, Image, read
+from tests.infra.dockerfile import Container
 from tests.infra.stack_policies import as_list
 from tests.infra.stack_template import Resource, Stack, attributes
 
+API, DASHBOARD = Container.of("housecast-api"), Container.of("housecast-dashboard")
 IMAGES = {"ApiTask": API, "DashboardTask": DASHBOARD, "BatchTask": API}
 SIZES = {"ApiTask": ("1024", "3072"), "DashboardTask": ("512", "1024"), "BatchTask": ("1024", "3072")}
 SERVICES = {"ApiService": "ApiTask", "DashboardService": "DashboardTask"}
@@ -30,7 +31,7 @@ TO_COME = {"DATABASE_URL"}
 def check_containers_run_what_the_images_have(stack: Stack) -> list[str]:
     found = []
     for task in IMAGES.keys() & stack.resources.keys():
-        container, image = stack.container(task), read(IMAGES[task])
+        container, image = stack.container(task), IMAGES[task]
         ports = [one["ContainerPort"] for one in container.get("PortMappings", ())]
         if task != "BatchTask":
             if "Command" in container:
@@ -38,12 +39,12 @@ def check_containers_run_what_the_images_have(stack: Stack) -> list[str]:
             if ports != [image.port] or str(image.port) not in image.command:
                 found.append(f"{task}: ports {ports}, but the image listens on {image.port} with {image.command}")
             found += [f"{task}: {one}" for one in _health(container, image)]
-        if container.get("User", image.user) != image.user:
+        if container.get("User", str(image.user)) != str(image.user):
             found.append(f"{task} runs as {container['User']}")
     return found
 
 
-def _health(container: Resource, image: Image) -> list[str]:
+def _health(container: Resource, image: Container) -> list[str]:
     said = container.get("HealthCheck", {})
     seconds = {
         name: said.get(key)
@@ -59,7 +60,7 @@ def _health(container: Resource, image: Image) -> list[str]:
 def check_containers_are_confined(stack: Stack) -> list[str]:
     found = []
     for task in IMAGES.keys() & stack.resources.keys():
-        container, (volume,) = stack.container(task), read(IMAGES[task]).volumes
+        container, volume = stack.container(task), IMAGES[task].volume
         if container.get("ReadonlyRootFilesystem") is not True:
             found.append(f"{task}: its root file system can be written")
         mounts = {one["ContainerPath"]: one["SourceVolume"] for one in container.get("MountPoints", ())}
@@ -96,7 +97,7 @@ def check_services(stack: Stack) -> list[str]:
     for name, task in SERVICES.items():
         if name not in stack:
             continue
-        service, container, image = stack[name], stack.container(task), read(IMAGES[task])
+        service, container, image = stack[name], stack.container(task), IMAGES[task]
         breaker = service["DeploymentConfiguration"].get("DeploymentCircuitBreaker")
         if breaker != {"Enable": True, "Rollback": True}:
             found.append(f"{name}: a deployment that fails is not taken back")
