@@ -35,12 +35,14 @@ class SavedBooster:
         self._booster = booster
 
     def __call__(self) -> "xgb.Booster":
-        if isinstance(self._booster, bytes):  # two threads may both read it, which does no harm
+        # Two threads may both read it, which does no harm; looked at once, as the other one may be done meanwhile.
+        booster = self._booster
+        if isinstance(booster, bytes):
             import xgboost as xgb
 
             # One thread: what XGBoost still does in serving is small, and waking a second costs more than it saves.
-            self._booster = xgb.Booster({"nthread": 1}, model_file=bytearray(self._booster))
-        return self._booster
+            self._booster = booster = xgb.Booster({"nthread": 1}, model_file=bytearray(booster))
+        return booster
 
 
 class BoostedTrees:
