@@ -10,6 +10,8 @@ STACK ?= housecast
 TAG ?= $(shell git rev-parse HEAD)
 # OpenMP threads that wait should sleep: spinning ones starve each other on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Hundreds of processes import the same packages: compiled once, they start in two thirds of the time.
+unexport PYTHONDONTWRITEBYTECODE
 # What the stages leave in data/ and, of a data set other than housets, in data/<name>/, where its raw file may be too.
 MADE := raw processed features model downloads .stages
 DATASETS := $(basename $(notdir $(wildcard configs/*.yaml)))
