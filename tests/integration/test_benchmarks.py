@@ -42,12 +42,6 @@ ROWS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Coverage follows every process, the servers and those of others as well, and takes longer than what they do.
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-
-
 @pytest.mark.parametrize("name", benchmarks.NAMES)
 def test_a_benchmark_runs_small_and_prints_its_rows_and_ratios(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

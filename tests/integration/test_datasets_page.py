@@ -41,8 +41,8 @@ def block(kind: str) -> str:
 def surroundings(root: Path) -> dict[str, str]:
     """Return the environment of somebody who works in `root`: the tools of this one, and none of its settings."""
     ours = {name.upper() for name in Settings.model_fields}
-    # Without the coverage of a copy that is gone afterwards, and as nobody's sub-make: these tests run under make too.
-    left = ("COV", "MAKE", "MFLAGS")
+    # As nobody's sub-make: these tests run under make too.
+    left = ("MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith(left)}
     return {
         **kept,
