@@ -110,16 +110,12 @@ def _answer(about: dict[str, Any], row: Row) -> None:
 
 
 def _price(about: dict[str, Any], said: dict[str, Any]) -> None:
-    columns = st.columns([1, *[2] * len(said["intervals"])])  # an interval is twice as long as a price
-    columns[0].metric("Estimate", words.money(said["predictions"][0], about["unit"]), border=True)
-    for column, (level, ends) in zip(columns[1:], said["intervals"].items(), strict=True):
-        low, high = (words.money(end, about["unit"]) for end in ends[0])
-        column.metric(
-            f"{level} % interval",
-            f"{low} – {high}",
-            border=True,
-            help=f"Of {level} in 100 such homes the price should lie between these.",
-        )
+    with st.container(horizontal=True):
+        st.metric("Estimate", words.money(said["predictions"][0], about["unit"]), border=True, width="content")
+        for level, ends in said["intervals"].items():
+            low, high = (words.money(end, about["unit"]) for end in ends[0])
+            meaning = f"Of {level} in 100 such homes the price should lie between these."
+            st.metric(f"{level} % interval", f"{low} – {high}", border=True, help=meaning, width="content")
     for flag in said["flags"][0]:
         st.info(f"Unusual about this row: {words.column(flag)}. It is priced all the same.")
 

@@ -10,6 +10,8 @@ from dashboard import charts, views, words
 from dashboard.filters import Filters, choose, choose_dataset, summary
 from dashboard.page import api, detail, draw, section
 
+# Wide enough for seven digits; more than fit beside each other wrap.
+SCORE_WIDTH = 195  # px
 SCORES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "mdape": "MdAPE"}
 MEANING = {
     "mae": "Mean absolute error",
@@ -56,7 +58,9 @@ def _scores(filters: Filters, about: dict[str, Any]) -> bool:
         st.metric("Accuracy", words.percent(now["accuracy"]))
         return True
     base = _baseline(about)
-    for column, (name, label) in zip(st.columns(len(SCORES)), SCORES.items(), strict=True):
+    row = st.container(horizontal=True)
+    for name, label in SCORES.items():
+        column = row.container(width=SCORE_WIDTH)
         write = words.percent if name.endswith("ape") else lambda value: words.money(value, about["unit"])
         change = None
         if before and earlier is not None and pd.notna(earlier[name]) and pd.notna(now[name]) and earlier[name]:

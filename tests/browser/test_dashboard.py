@@ -265,6 +265,20 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, market: Market) -
     context.close()
 
 
+@pytest.mark.parametrize("width", [1280, 1024, 390])
+def test_no_number_is_cut(browser: Browser, market: Market, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    for path in ("", "estimate"):
+        page.goto(f"{market.url}/{path}")
+        shown = page.get_by_test_id("stMetricValue")
+        expect(shown).to_have_count(4, timeout=SECONDS)
+        settled(page)
+        wider = "one => [one, ...one.querySelectorAll('*')].some(box => box.scrollWidth > box.clientWidth)"
+        for text in shown.all():
+            assert not text.evaluate(wider), f"{text.inner_text()} at {width} px"
+    page.close()
+
+
 def test_the_page_comes_back_with_the_api_and_keeps_its_filters(page: Page, market: Market) -> None:
     month = months_of(market)[3]
     page.goto(f"{market.url}/?year={month[:4]}&view=Rows")
