@@ -13,11 +13,6 @@ from tests.integration.stores import isolate_aws
 Connect = Callable[[str], Any]
 
 
-@pytest.fixture(autouse=True)
-def untraced(no_cover: None) -> None:
-    """Leave these tests out of coverage: what they run in this process is others' code, at length."""
-
-
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)

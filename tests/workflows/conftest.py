@@ -14,11 +14,6 @@ from tests.integration.stores import isolate_aws
 Connect = Callable[[str], Any]
 
 
-@pytest.fixture(autouse=True)
-def untraced(no_cover: None) -> None:
-    """Leave these tests out of coverage: what they run in this process is others' code, at length."""
-
-
 @pytest.fixture(scope="module")
 def account() -> Iterator[tuple[str, Connect]]:
     """Yield the address of an account and what makes clients of it, each once: reading EC2's model takes a second."""
