@@ -41,7 +41,7 @@ def config(whole: DatasetConfig) -> DatasetConfig:
     plain = whole.model_dump(mode="json")
     plain |= {
         "columns": {name: plain["columns"][name] for name in FEW},
-        "expectations": [one for one in plain["expectations"] if one["args"].get("column", FEW[0]) in FEW],
+        "expectations": [one for one in plain["expectations"] if one["args"].get("column") in (None, *FEW)],
         "features": [{"recipe": "numbers", "columns": ["median_list_price"]}],
         "model": {},
         "missing": [],
