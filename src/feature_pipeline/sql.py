@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.core.address import shown
 from src.core.config import DatasetConfig
+from src.core.database import answer_of, engine_of, first_line, said_of, url_of
 from src.core.errors import ConfigError, DataError
 from src.core.files import replacing
 from src.feature_pipeline import cells
@@ -20,19 +21,6 @@ from src.feature_pipeline.transfer import transfer
 from src.feature_pipeline.transforms import require_columns
 
 ROWS = 50_000  # a chunk; some 100 MB of Python objects for 40 columns
-TIMEOUT_SECONDS = 30
-DRIVERS = {"psycopg": "`uv sync --extra postgres`"}
-# What drivers say when no connection is made, in words of our own: theirs quote users.
-ANSWERS = {
-    "password": "the user or password is refused: correct SQL_URL, or the driver's own variables (PGUSER, PGPASSWORD)",
-    "pg_hba": "the server lets nobody in from here as this user: its pg_hba.conf says who may",
-    "role": "the user is refused: correct SQL_URL, or the driver's own variables (PGUSER, PGPASSWORD)",
-    "does not exist": "there is no such database there",
-    "refused": "nobody listens there: start the database, or correct host and port",
-    "resolve": "there is no such host",
-    "No such file": "nobody listens there: start the database, or correct host and port",
-    "timeout": "no answer in time: check host, port and firewall",
-}
 
 
 def fetch(address: str | Path, config: DatasetConfig, downloads: Path) -> Path:
@@ -118,33 +106,12 @@ def _engine(address: str | Path) -> tuple[sa.Engine, str]:
     """Make an engine that connects for one read, and the name of its database for messages."""
     if isinstance(address, Path):
         return _sqlite(address), str(address)
-    try:
-        url = sa.make_url(address)
-        dialect = url.get_dialect()
-    except NoSuchModuleError:
-        raise ConfigError(
-            f"no such file or folder: {shown(address)}; and no installed package teaches SQLAlchemy such a database"
-        ) from None
-    except (ArgumentError, ValueError):
-        # Not repeated: where it cannot be read, nobody knows which part of it is the password.
-        raise ConfigError(
-            "the address of the database is not like postgresql+psycopg://user:password@host:5432/name; in a user or "
-            "password write / @ : ? # % as %2F %40 %3A %3F %23 %25"
-        ) from None
+    url = url_of(address)
     if url.get_backend_name() == "sqlite":
         if not url.database or not Path(url.database).is_file():
             raise ConfigError(f"no such file: {url.database or '(an empty name)'}; write sqlite:///folder/file.sqlite")
         return _sqlite(Path(url.database)), url.database
-    if dialect.is_async:
-        raise ConfigError(f"{shown(address)}: the driver {url.get_driver_name()} is asynchronous: name another one")
-    options: dict[str, Any] = {}
-    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
-        options = {"connect_args": {"connect_timeout": TIMEOUT_SECONDS}}
-    try:
-        return sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, **options), shown(address)
-    except ModuleNotFoundError as error:
-        remedy = DRIVERS.get(error.name or "", f"install the package that has the Python module {error.name}")
-        raise ConfigError(f"{shown(address)}: the driver {error.name} is not installed: {remedy}") from None
+    return engine_of(url, shown(address), poolclass=sa.NullPool), shown(address)
 
 
 def _sqlite(path: Path) -> sa.Engine:
@@ -158,9 +125,8 @@ def _connected(engine: sa.Engine, where: str) -> Iterator[sa.Connection]:
         connection = engine.connect()
     except (SQLAlchemyError, TypeError) as error:  # TypeError: an option in the address that the driver does not know
         if engine.dialect.name == "sqlite":
-            raise DataError(f"cannot read {where}: {_first_line(error)}") from None
-        said = _first_line(error)
-        answer = next((answer for words, answer in ANSWERS.items() if words in said), "check address and network")
+            raise DataError(f"cannot read {where}: {first_line(error)}") from None
+        answer = answer_of(error, "SQL_URL")
         raise DataError(f"cannot connect to {where} ({type(error).__name__}): {answer}") from None
     with connection:
         if engine.dialect.name == "postgresql":
@@ -174,15 +140,7 @@ def _explained(engine: sa.Engine, what: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Warning) as error:
-        said = _first_line(error)
-        secrets = [secret for secret in (engine.url.username, engine.url.password) if secret]
-        if any(str(secret) in said for secret in secrets):
-            said = type(error).__name__
+        said = said_of(error, engine.url)
         if "not a database" in said or "malformed" in said:
             said += "; it is damaged, fetch it again"
         raise DataError(f"cannot read {what}: {said}") from None
-
-
-def _first_line(error: Exception) -> str:
-    said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
