@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 
 from src.core import metrics
 from src.core.errors import ConfigError
+from src.core.monitoring_sections import Monitoring, Retraining
 from src.core.recipes import Fitted, Frequency, Numbers, Recipe, TargetMean
 from src.core.sections import (
     BASELINES,
@@ -51,6 +52,8 @@ __all__ = [
     "Gate",
     "IntRange",
     "Model",
+    "Monitoring",
+    "Retraining",
     "Segment",
     "Settings",
     "load_config",
@@ -87,6 +90,8 @@ class DatasetConfig(Section):
     gate: Gate = Gate()
     segments: tuple[Segment, ...] = ()
     expectations: tuple[Expectation, ...] = ()
+    monitoring: Monitoring = Monitoring()
+    retraining: Retraining = Retraining()
     # Where the YAML stands, unless it is one of the project's. No part of the model: in no dump, digest or bundle.
     _file: Path | None = PrivateAttr(None)
 
