@@ -11,9 +11,9 @@ ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=ne
 WORKDIR /app
 # What is installed changes less often than the code, and is a layer of its own.
 COPY pyproject.toml uv.lock setup.py README.md ./
-RUN uv sync --frozen --no-default-groups --extra estimators --extra signing --no-install-project
+RUN uv sync --frozen --no-default-groups --extra estimators --extra postgres --extra signing --no-install-project
 COPY src src
-RUN uv sync --frozen --no-default-groups --extra estimators --extra signing
+RUN uv sync --frozen --no-default-groups --extra estimators --extra postgres --extra signing
 
 FROM ${PYTHON}
 ARG GIT_COMMIT=unknown

@@ -25,6 +25,9 @@ if not hasattr(sys.modules["__main__"], "__file__") and not hasattr(sys, "ps1"):
 hypothesis.settings.register_profile("housecast", deadline=None)
 hypothesis.settings.load_profile("housecast")
 
+# Only tests of the prediction log want one.
+os.environ["PREDICTION_LOG"] = "false"
+
 SHARED = Path(os.environ.get("SHARED_DATA", PROJECT.parent / "shared" / "data"))
 
 

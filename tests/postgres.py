@@ -20,6 +20,8 @@ from tests.system_parts import require_program
 
 OWNER = "keeper"
 START_SECONDS = 30
+# What it says while processes of a killed one are still ending.
+IN_USE = "pre-existing shared memory block"
 # Debian keeps them beside the PATH, newest last.
 FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
@@ -31,6 +33,7 @@ class Postgres:
     port: int
     password: str
     database: str = "postgres"
+    process: "Process | None" = None
 
     @property
     def url(self) -> str:
@@ -52,6 +55,28 @@ class Postgres:
                 cursor.executemany(statement, rows)
             else:
                 cursor.execute(statement)
+
+    def kill(self) -> None:
+        """Kill the server: it can neither answer nor tidy up."""
+        assert self.process is not None
+        self.process.kill()
+
+    def start(self) -> None:
+        """Start the server, for the first time or again, and wait until it takes connections."""
+        assert self.process is not None
+        self.process.start()
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.connect().close()
+            except psycopg.OperationalError:
+                if time.monotonic() > until or (self.process.has_ended and IN_USE not in self.process.log):
+                    raise RuntimeError(f"Postgres did not start: {self.process.log}") from None
+                time.sleep(0.05)
+                if self.process.has_ended:
+                    self.process.start()
+            else:
+                return
 
     def with_database(self) -> "Postgres":
         """Make a new, empty database on the same server."""
@@ -81,28 +106,44 @@ def running() -> Iterator[Postgres]:
             free.bind(("127.0.0.1", 0))
             server = Postgres(free.getsockname()[1], password)
         command = [postgres, "-D", str(folder / "data"), "-k", str(folder), "-h", "127.0.0.1", "-p", str(server.port)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, "-c", "fsync=off"], stdout=log, stderr=subprocess.STDOUT, cwd=folder, **as_user
-            )
+        server = replace(server, process=Process([*command, "-c", "fsync=off"], folder, as_user))
         try:
-            _wait(server, process, folder / "log")
+            server.start()
             yield server
         finally:
-            process.send_signal(signal.SIGINT)  # a fast shutdown: it does not wait for clients
-            process.wait(START_SECONDS)
+            if server.process:
+                server.process.stop()
     finally:
         shutil.rmtree(folder)
 
 
-def _wait(server: Postgres, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            server.connect().close()
-        except psycopg.OperationalError:
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"Postgres did not start: {log.read_text()}") from None
-            time.sleep(0.05)
-        else:
-            return
+class Process:
+    """The server's process, which may be started again in the same folder."""
+
+    def __init__(self, command: Sequence[str], folder: Path, as_user: dict[str, Any]) -> None:
+        self._command, self._folder, self._as_user = command, folder, as_user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def start(self) -> None:
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder, **self._as_user
+            )
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()  # those of its connections notice, and end too
+        self._process.wait(START_SECONDS)
+
+    def stop(self) -> None:
+        if self._process is not None and not self.has_ended:
+            self._process.send_signal(signal.SIGINT)  # a fast shutdown: it does not wait for clients
+            self._process.wait(START_SECONDS)

@@ -146,6 +146,12 @@ class Server:
     def get(self, path: str, **options: object) -> httpx.Response:
         return httpx.get(self.url + path, **options)  # type: ignore[arg-type]
 
+    def post(self, path: str, body: object, headers: dict[str, str]) -> Any:
+        """Send JSON and return what is answered with 200."""
+        answer = httpx.post(self.url + path, json=body, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     def stop(self) -> int:
         """Ask it to stop and return its exit code."""
         if self.process.poll() is None:

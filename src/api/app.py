@@ -22,6 +22,7 @@ from src.api.routes import admin, batch, comparables, datasets, docs, health, pl
 from src.api.routes.predict import Predict
 from src.api.routes.score import Score
 from src.api.service import Service
+from src.api.shadow import Shadow
 from src.core.config import Settings
 from src.core.errors import HousecastError
 from src.core.store import Store, open_store
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 PREDICT, SCORE, DATASETS = "/predict", "/score", "/datasets/"
 # S3 that has not sent a byte for so long is asked again, or given up: nobody waits for it, but `/health` must tell.
 SILENCE = 10.0
+# In which the prediction log's last rows are written; with a drain and its grace below the 30 s after which ECS kills.
+LOG_SECONDS = 5.0
 # After so long a thread that computes lets another one have its turn: a request has several turns to wait for.
 SWITCH_SECONDS = 0.001
 
@@ -58,12 +61,14 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
     api.openapi = lambda: document(api, service.models)  # type: ignore[method-assign]
     for kind in (Problem, HTTPException, RequestValidationError, HousecastError, Exception):
         api.add_exception_handler(kind, _problem)
-    inner: App = _routed(Predict(service.models, service.work), Score(service.models, settings), api)
+    inner: App = _routed(Predict(service), Score(service.models, settings), api)
     if settings.cors_origins:
         inner = CORSMiddleware(
             inner, allow_origins=settings.cors_origins.split(), allow_methods=["GET", "POST"], allow_headers=["*"]
         )
-    front = Front(inner, settings, service.telemetry)
+    front = Front(inner, settings, service.telemetry, service.log)
+    if settings.shadow_share and service.log is not None:
+        front.shadow = Shadow(settings.shadow_share, service.models.challengers, service.log)
     api.state.front = front
     return front
 
@@ -105,6 +110,10 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.jobs.stop)
         service.models.stop()
         service.work.close()
+        if front.shadow is not None:
+            await front.shadow.stop()
+        if service.log is not None:
+            await asyncio.to_thread(service.log.stop, LOG_SECONDS)
         LINES.flush()
 
 

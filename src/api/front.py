@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.api.keys import Caller, Keyring
 from src.api.limits import RateLimit
@@ -19,6 +19,10 @@ from src.api.problems import Problem, of_error
 from src.api.telemetry import Telemetry
 from src.core.config import Settings
 from src.core.errors import HousecastError
+from src.monitoring.writer import Record, Writer
+
+if TYPE_CHECKING:
+    from src.api.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +62,8 @@ class Call:
     """One request: filled in by whoever knows, read by the log when it has ended."""
 
     __slots__ = (
-        "at", "caller", "dataset", "deadline", "id", "is_admin", "method", "overdue", "route", "rows", "started",
-        "status", "task", "version",
+        "answered", "asked", "at", "caller", "dataset", "deadline", "id", "is_admin", "method", "months", "overdue",
+        "route", "rows", "started", "status", "task", "version",
     )  # fmt: skip
 
     def __init__(self, id: str, method: str, started: float, seconds: float) -> None:  # noqa: A002
@@ -77,15 +81,21 @@ class Call:
         self.dataset = ""
         self.version = ""
         self.rows = 0
+        # For the prediction log: JSON of the rows and of the answer, the first and the last of the rows' months.
+        self.asked: bytes | None = None
+        self.answered: bytes | None = None
+        self.months: tuple[str | None, str | None] = (None, None)
 
 
 class Front:
     """Admits requests to the application behind it, and answers those that it refuses."""
 
-    def __init__(self, app: App, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, app: App, settings: Settings, telemetry: Telemetry, log: Writer | None = None) -> None:
         self.app = app
         self.settings = settings
         self.telemetry = telemetry
+        self.log = log
+        self.shadow: Shadow | None = None
         self.keyring = Keyring(settings.api_keys.get_secret_value() if settings.api_keys else "")
         self.rate = RateLimit(settings.rate_limit, settings.rate_burst)
         self.draining = False
@@ -126,7 +136,12 @@ class Front:
             route = scope.get("route")
             if route is not None:
                 call.route = route.path
-            self.telemetry.record(call, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.telemetry.record(call, seconds)
+            if self.log is not None and (call.rows or (call.status >= 500 and call.dataset)):
+                self.log.put(_record(call, seconds))
+                if self.shadow is not None:
+                    self.shadow.take(call)
 
     async def _admitted(self, scope: Scope, call: Call, receive: Receive, answer: Send) -> None:
         path = scope["path"]
@@ -226,6 +241,13 @@ class Front:
         while True:
             await asyncio.sleep(0.5)
             self.sweep()
+
+
+def _record(call: Call, seconds: float) -> Record:
+    return Record(
+        call.at, call.id, call.dataset, call.version, "champion", call.status, call.rows, *call.months, 1000 * seconds,
+        call.asked, call.answered,
+    )  # fmt: skip
 
 
 def busy() -> Problem:

@@ -15,9 +15,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from src.api.challengers import Challengers
 from src.api.looks import Look, Looks
 from src.api.problems import Problem
-from src.api.sync import Failure, Sync, in_words, log_error, with_look
+from src.api.sync import Failure, Sync, Tally, in_words, log_error, with_look
 from src.api.version import Cache, Served, load
 from src.core.config import Settings
 from src.core.pointer import Pointer
@@ -42,12 +43,15 @@ class Models:
         self._cache = Cache(settings.cache)
         self._served: Mapping[str, Served] = {}
         self._syncs: dict[str, Sync] = {}
+        self._tally: dict[str, Tally] = {}
         self._failures: dict[str, Failure] = {}
         self._store_sync = Sync.now("not yet", "no look at the store has ended yet")
+        self._began = self._store_sync.at
         self._list = Looks("the store", self._look_at_list)
         self._looks: dict[str, Looks] = {}
         self._swapping = threading.Lock()
         self._loading = threading.Lock()
+        self.challengers = Challengers(store, settings, self._cache, self._loading)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -88,6 +92,10 @@ class Models:
             return None
         last = self._syncs.get(dataset) or Sync.now("not yet", "no look at it has ended yet")
         return with_look(last, looks.now)
+
+    def tally_of(self, dataset: str) -> Tally:
+        """Return how many looks at a data set have failed, and when one was last in order."""
+        return self._tally.get(dataset) or Tally(self._began)
 
     def start(self) -> None:
         """Follow the store from now on."""
@@ -142,6 +150,9 @@ class Models:
         sync = self._followed(dataset, look)
         if not look.given_up:
             self._syncs[dataset] = sync
+            self._tally[dataset] = self.tally_of(dataset).after(sync)
+            look.doing = "looking for a challenger"
+            self.challengers.look(dataset)
 
     def _followed(self, dataset: str, look: Look) -> Sync:
         """Bring what serves to what the store says, and return how that went."""

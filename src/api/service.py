@@ -11,6 +11,7 @@ from src.api.telemetry import Telemetry
 from src.api.work import Aside, Work
 from src.core.config import Settings
 from src.core.store import Store
+from src.monitoring.writer import Writer
 
 PRICE_THREADS = 2
 # Questions to the store on behalf of requests, at once.
@@ -27,6 +28,7 @@ class Service:
         self.telemetry = Telemetry()
         self.outputs = Outputs(settings)
         self.jobs = Jobs(settings, on_end=self.outputs.look_again)
+        self.log = Writer(settings) if settings.prediction_log else None
         self.aside = Aside(STORE_THREADS)
         self.work = Work(min(PRICE_THREADS, os.cpu_count() or 1), settings.max_in_flight)
 

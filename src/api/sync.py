@@ -34,6 +34,18 @@ class Sync:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """Of all looks at a data set: when one was last in order (before the first: the start), and how many failed."""
+
+    ok_at: datetime
+    failures: int = 0
+
+    def after(self, sync: Sync) -> "Tally":
+        """Count one more look."""
+        return Tally(sync.at, self.failures) if sync.outcome == "ok" else replace(self, failures=self.failures + 1)
+
+
+@dataclass(frozen=True)
 class Failure:
     """A promotion that could not be followed, and when (by the monotonic clock) it is tried again."""
 

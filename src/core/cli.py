@@ -28,7 +28,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 def parser(description: str) -> argparse.ArgumentParser:
     """Make a parser with `--dataset`; stages add the flags that they need."""
     made = argparse.ArgumentParser(
-        description=description, epilog=f"{_environment()}\n\n{EXIT_CODES}", formatter_class=HelpFormatter
+        description=description, epilog=f"{environment()}\n\n{EXIT_CODES}", formatter_class=HelpFormatter
     )
     made.add_argument(
         "--dataset",
@@ -38,7 +38,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def _environment() -> str:
+def environment() -> str:
     fields = Settings.model_fields.items()
     return "\n".join(["environment:", *(f"  {name.upper():<21} {field.description}" for name, field in fields)])
 

@@ -61,6 +61,19 @@ class Settings(BaseSettings):
         "INFO", description="how much is logged"
     )
 
+    database_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of the monitoring database, SQLite or Postgres (unset: monitoring.db in the "
+        "workspace)",
+    )
+    prediction_log: bool = Field(True, description="record what the API is asked and answers")
+    shadow_share: float = Field(
+        0, ge=0, le=1, description="share of requests that the newest version in staging prices as well, for the log"
+    )
+    predictions_kept_days: int = Field(400, ge=1, description="days after which a recorded prediction may be removed")
+    alert_webhook: SecretStr | None = Field(None, description="URL that alerts are posted to as JSON, if any")
+    alert_topic: str | None = Field(None, description="ARN of the SNS topic that alerts are published to, if any")
+
     api_url: str = Field("http://127.0.0.1:8000", description="where the dashboard finds the API")
     api_key: SecretStr | None = Field(None, description="the dashboard's own key for the API, if that asks for one")
     mlflow_ui_url: str | None = Field(None, description="where people open MLflow; the dashboard links its runs there")

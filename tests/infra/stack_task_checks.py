@@ -24,8 +24,6 @@ NEEDED = {
     "BatchTask": {"S3_BUCKET", "AWS_REGION", "BATCH_INPUT"},
 }
 CONFIDENTIAL = {"API_KEYS", "API_KEY", "DATABASE_URL", "SQL_URL", "BUNDLE_PRIVATE_KEY"}
-# The prediction log, which is not a setting yet.
-TO_COME = {"DATABASE_URL"}
 
 
 def check_containers_run_what_the_images_have(stack: Stack) -> list[str]:
@@ -82,7 +80,7 @@ def check_settings(stack: Stack) -> list[str]:
         secrets = {one["Name"]: one["ValueFrom"] for one in container.get("Secrets", ())}
         needed = NEEDED[task] | ({"DATABASE_URL"} if "DatabaseUrl" in stack and task != "DashboardTask" else set())
         found += [f"{task} lacks {name}" for name in needed - said.keys() - secrets.keys()]
-        found += [f"{task}: {name} is no setting" for name in (said.keys() | secrets.keys()) - known - TO_COME]
+        found += [f"{task}: {name} is no setting" for name in (said.keys() | secrets.keys()) - known]
         found += [f"{task}: {name} is not from a secret" for name in CONFIDENTIAL & said.keys()]
         found += [f"{task}: {name} is twice there" for name in said.keys() & secrets.keys()]
         try:

@@ -18,7 +18,7 @@ from tests.factories import homes_config, homes_frame, housets_frame
 from tests.fitted import clean_housets, housets_tables, typed_housets
 from tests.system_parts import require_program
 
-pytestmark = pytest.mark.slow  # a Java machine starts
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # a Java machine starts, which runs what other tests follow
 ROWS = 200
 NAN = float("nan")
 

@@ -46,7 +46,7 @@ async def comparables(
     """Find known rows like the one in the body or, asked by GET, in the query: a JSON object."""
     call: Call = request.scope["call"]
     served = here.models.get(name)
-    call.dataset, call.version, call.rows = served.dataset, served.version, 1
+    call.dataset, call.version = served.dataset, served.version
     if request.method == "POST":
         check_type(request.scope)
         content = await read_body(request.receive)

@@ -61,6 +61,44 @@ class Health(BaseModel):
     datasets: dict[str, DatasetHealth]
 
 
+class Latency(BaseModel):
+    """Milliseconds of the newest thousand requests that were priced; None before the first."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class DatasetStats(BaseModel):
+    """A data set's requests since the start: `refused` with 4xx, `failed` with 5xx; `predictions` counts rows."""
+
+    requests: int
+    predictions: int
+    last_prediction: datetime | None
+    refused: int
+    failed: int
+    error_rate: float
+    milliseconds: Latency
+
+
+class LogStats(BaseModel):
+    """Rows of the prediction log since the start."""
+
+    waiting: int
+    written: int
+    dropped: int
+    refused: int
+    failures: int
+
+
+class AllStats(BaseModel):
+    """The service's numbers since it started."""
+
+    since: datetime
+    datasets: dict[str, DatasetStats]
+    prediction_log: LogStats | None
+
+
 @router.get("/", tags=["service"])
 def root() -> Root:
     """Say what this is."""
@@ -103,7 +141,18 @@ async def health(request: Request, here: Here) -> Health:
 async def metrics(here: Here) -> Response:
     """Give the metrics in Prometheus's text format."""
     here.telemetry.describe(here.models)
+    if here.log is not None:
+        here.telemetry.describe_log(here.log)
     return Response(generate_latest(here.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/stats", tags=["service"])
+async def stats(here: Here) -> AllStats:
+    """Give what was asked and answered since the start, per data set."""
+    log = here.log and {"waiting": here.log.waiting, **vars(here.log.counts)}
+    found = {name: one.summary() for name, one in sorted(here.telemetry.stats.items())}
+    content = {"since": here.telemetry.started_at, "datasets": found, "prediction_log": log}
+    return AllStats.model_validate(content)
 
 
 def unready(request: Request, here: Service) -> str | None:

@@ -4,21 +4,20 @@ Plain ASGI beside FastAPI's router: an answer takes some 100 microseconds, and r
 FastAPI documents them (`openapi.py`).
 """
 
-from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
 
 import polars as pl
-from pydantic_core import to_json
 
+from src.api.answers import content_of, written
 from src.api.contract import Row
 from src.api.front import Call, ClientGone, Receive, Scope, Send
 from src.api.problems import Problem
-from src.api.served import Models, Served
+from src.api.served import Served
+from src.api.service import Service
 from src.api.together import Together
-from src.api.work import Work
 from src.inference_pipeline.inference import bulk_threads
-from src.inference_pipeline.predictor import Classification, Explanation, Prediction
+from src.inference_pipeline.predictor import Explanation
 
 # Reasons cost milliseconds a row.
 MOST_EXPLAINED = 1_000
@@ -31,11 +30,11 @@ JSON_HEADER = (b"content-type", b"application/json")
 class Predict:
     """The handler, over what serves now."""
 
-    def __init__(self, models: Models, work: Work) -> None:
-        self._models = models
-        self._work = work
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._models = service.models
         self._together = Together()
-        self._threads = bulk_threads(models.settings)
+        self._threads = bulk_threads(service.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, dataset: str | None) -> None:
         """Answer one request; `dataset` is None at /predict."""
@@ -49,64 +48,41 @@ class Predict:
         call.dataset, call.version = served.dataset, served.version
         body = await read_body(receive)
         if explain or len(body) > FEW_BYTES:
-            answer = await self._work.run(_answer, served, body, explain, call, self._threads)
+            answer = await self._service.work.run(self._answer, served, body, explain, call)
         else:
-            rows, _ = served.contract.read(body)
+            rows, single = served.contract.read(body)
             said = await self._together.price(served, rows)
-            call.rows = len(rows)
-            answer = _written(content_of(said, rows, served))
+            answer = written(content_of(said, rows, served))
+            keep(call, served, rows, b"[%b]" % body if single else body, answer)
         headers = [JSON_HEADER, (b"content-length", str(len(answer)).encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-
-def _answer(served: Served, body: bytes, explain: bool, call: Call, threads: int) -> bytes:
-    rows = served.contract.read_many(body)
-    if explain and len(rows) > MOST_EXPLAINED:
-        text = f"At most {MOST_EXPLAINED:,} rows are explained at once, not {len(rows):,}."
-        raise Problem(422, "too-many-rows", text)
-    said = served.predictor.predict(rows, threads)
-    call.rows = len(rows)
-    content = content_of(said, rows, served)
-    if explain:
-        content["explanations"] = _explanations(served.predictor.explain(rows))
-    return _written(content)
-
-
-def _written(content: dict[str, Any]) -> bytes:
-    return to_json(content, inf_nan_mode="null")
+    def _answer(self, served: Served, body: bytes, explain: bool, call: Call) -> bytes:
+        rows = served.contract.read_many(body)
+        if explain and len(rows) > MOST_EXPLAINED:
+            text = f"At most {MOST_EXPLAINED:,} rows are explained at once, not {len(rows):,}."
+            raise Problem(422, "too-many-rows", text)
+        said = served.predictor.predict(rows, self._threads)
+        content = content_of(said, rows, served)
+        answer = written(content)
+        if explain:
+            content["explanations"] = _explanations(served.predictor.explain(rows))
+        is_single = body.lstrip(b" \t\r\n")[:1] == b"{"
+        keep(call, served, rows, b"[%b]" % body if is_single else body, answer)
+        return written(content) if explain else answer
 
 
-def content_of(said: Prediction | Classification, rows: list[Row] | pl.DataFrame, served: Served) -> dict[str, Any]:
-    """Make the answer to rows, in their order."""
-    check_priced(said)
-    flags = [one.split(";") if one else [] for one in said.flags]
-    content: dict[str, Any]
-    if isinstance(said, Classification):
-        shares = [dict(zip(said.classes, row, strict=True)) for row in said.probabilities.tolist()]
-        content = {"predictions": said.labels, "probabilities": shares}
-    else:
-        content = {"predictions": said.estimate.tolist(), "intervals": {}}
-        for level in said.lower:
-            ends = zip(said.lower[level].tolist(), said.upper[level].tolist(), strict=True)
-            content["intervals"][f"{100 * level:g}"] = list(ends)
-    content |= {"flags": flags, "model": served.about}
-    target = served.config.target.column
-    if isinstance(rows, pl.DataFrame):
-        actuals = rows[target].to_list() if target in rows.columns else []
-    else:
-        actuals = [row.get(target) for row in rows]
-    if any(actual is not None for actual in actuals):
-        content["actuals"] = actuals
-    return content
-
-
-def check_priced(said: Prediction | Classification) -> None:
-    """Refuse an answer that is none: numbers so large that their price is not finite (Problem)."""
-    # Of few numbers a list is looked through faster than an array.
-    ends = [] if isinstance(said, Classification) else [*said.upper.values()]
-    if not all(isfinite(one) for values in (said.estimate.ravel(), *ends) for one in values.tolist()):
-        raise Problem(422, "no-price", "A row's values are so far from any that the model knows that it has no price.")
+def keep(call: Call, served: Served, rows: list[Row] | pl.DataFrame, asked: bytes, answered: bytes) -> None:
+    """Note for the prediction log what is answered: `asked` is the rows' JSON list, `answered` as `content_of`'s."""
+    call.rows, call.asked, call.answered = len(rows), asked, answered
+    date = served.config.date
+    if date is None:
+        return
+    dates = [rows[date].min(), rows[date].max()] if isinstance(rows, pl.DataFrame) else [row[date] for row in rows]
+    months = [str(one)[:7] for one in dates if one is not None]
+    if months:
+        call.months = min(months), max(months)
 
 
 def _explanations(why: Explanation) -> list[dict[str, Any]]:

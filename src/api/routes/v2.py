@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from src.api import v2
+from src.api.answers import content_of, written
 from src.api.contract import shown
 from src.api.front import MB, Call
 from src.api.problems import Problem, invalid_rows
 from src.api.routes.health import VERSION, unready
-from src.api.routes.predict import FEW_BYTES, check_priced, read_body
+from src.api.routes.predict import FEW_BYTES, keep, read_body
 from src.api.served import Served
 from src.api.service import Service, service_of
 from src.core.errors import InvalidRowsError
@@ -238,6 +240,5 @@ def _answer(
         problem.members["error"] = str(error)
         raise problem from None
     said = served.predictor.predict(rows)
-    check_priced(said)
-    call.rows = len(rows)
+    keep(call, served, rows, to_json(rows, inf_nan_mode="null"), written(content_of(said, rows, served)))
     return v2.write(asked, served.dataset, served.version, said.frame(served.config.target.column))

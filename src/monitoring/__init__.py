@@ -1,0 +1,1 @@
+"""What was predicted, what came true, and whether the model still holds."""

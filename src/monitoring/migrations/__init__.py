@@ -1,0 +1,1 @@
+"""The monitoring database's changes, run by Alembic."""
