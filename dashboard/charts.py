@@ -166,6 +166,24 @@ def coverage(months: pd.DataFrame, levels: Sequence[str]) -> Figure:
     return figure
 
 
+def shares(months: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """Draw shares by month, a line each; `names`: measure -> what the line is called."""
+    figure = _figure("share", "%")
+    for (name, title), colour in zip(names.items(), (BLUE, ORANGE, GREEN), strict=False):
+        one = months[months["name"] == name]
+        figure.add_scatter(
+            x=[f"{month}-01" for month in one["month"]],
+            y=(100 * one["value"]).round(2).tolist(),
+            mode="lines+markers",
+            line={"color": colour},
+            name=title,
+            customdata=[words.count(n) for n in one["rows"]],
+            hovertemplate=f"%{{x|%B %Y}}<br>{title}: %{{y:.1f}} %<br>of %{{customdata}}<extra></extra>",
+        )
+    figure.update_yaxes(rangemode="tozero", ticksuffix=" %")
+    return figure
+
+
 def waterfall(base: float, parts: Sequence[tuple[str, float]], total: float, unit: str) -> Figure:
     """Draw how a price comes about: from the average answer, reason by reason, to the estimate."""
     figure = _figure("", unit, height=60 + 34 * (len(parts) + 2))

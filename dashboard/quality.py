@@ -12,6 +12,10 @@ from dashboard.page import api, detail, draw, section
 # Ranges are those of the International Association of Assessing Officers, as the model's report has them.
 NAMES = {"median_ratio": "median ratio", "cod": "COD", "prd": "PRD", "prb": "PRB", "mki": "MKI"}
 
+# What the reports measured, as it is called here.
+FAILED = "failed_expectations"
+MEASURES = {"drift_share": "columns that drifted", "unseen_share": "rows never seen the like of", FAILED: "failed"}
+
 
 def page() -> None:
     """Show the page (ApiProblem where nothing can be shown)."""
@@ -22,6 +26,8 @@ def page() -> None:
     st.title(f"Quality: {about['title']}")
     if about["task"] == "classification":
         _classes(about)
+        with section():
+            _alerts(name)
         return
     if about["date"]:
         with section():
@@ -33,8 +39,10 @@ def page() -> None:
         _regions(name, filters.query(), about)
     with section():
         _ratios(about)
-    st.subheader("Data quality and drift")
-    st.info("None yet.")
+    with section():
+        _drift(name)
+    with section():
+        _alerts(name)
 
 
 def _coverage(months: pd.DataFrame, about: dict[str, Any]) -> None:
@@ -100,6 +108,40 @@ def _ratios(about: dict[str, Any]) -> None:
         return
     heads = ["judged on", "measure", "value", "IAAO's range", ""]
     st.dataframe(pd.DataFrame(rows, columns=heads), hide_index=True, key="ratios")
+
+
+def _drift(name: str) -> None:
+    st.subheader("Data quality and drift")
+    found = api().get(f"/datasets/{name}/measures", {"measure": list(MEASURES)})["rows"]
+    months = pd.DataFrame([row for row in found if row["month"] != words.ALL])
+    if months.empty:
+        st.info("Not enough data: no month has a report yet. `python -m src.monitoring.report` makes them.")
+        return
+    shown = {measure: title for measure, title in MEASURES.items() if measure != FAILED}
+    draw(
+        charts.shares(months, shown),
+        "drift",
+        "The share of columns that drifted, and of rows with a category that the model never saw, month by month",
+    )
+    failed = months[(months["name"] == FAILED) & (months["value"] > 0)]
+    said = ", ".join(
+        f"{words.count(value)} in {words.month(month)}"
+        for value, month in zip(failed["value"], failed["month"], strict=True)
+    )
+    st.caption(f"Critical expectations that failed: {said or 'none'}. Each month's report has the columns and rows.")
+
+
+def _alerts(name: str) -> None:
+    st.subheader("Broken rules")
+    found = api().get(f"/datasets/{name}/alerts")["alerts"]
+    if not found:
+        st.info("None was seen. `python -m src.monitoring.check` looks.")
+        return
+    rows = [
+        (row["opened_at"][:10], (row["resolved_at"] or "open")[:10], row["rule"], row["subject"], row["message"])
+        for row in found
+    ]
+    st.dataframe(pd.DataFrame(rows, columns=["since", "until", "rule", "of", "what"]), hide_index=True, key="alerts")
 
 
 def _classes(about: dict[str, Any]) -> None:

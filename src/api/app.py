@@ -18,7 +18,7 @@ from src.api.front import App, Front, Receive, Scope, Send
 from src.api.lines import LINES
 from src.api.openapi import document
 from src.api.problems import MEDIA_TYPE, Problem, of_error
-from src.api.routes import admin, batch, comparables, datasets, docs, health, places, predictions, v2
+from src.api.routes import admin, batch, comparables, datasets, docs, health, monitoring, places, predictions, v2
 from src.api.routes.predict import Predict
 from src.api.routes.score import Score
 from src.api.service import Service
@@ -55,7 +55,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Front:
         redoc_url=None,
     )
     api.state.service = service
-    for module in (health, docs, datasets, places, comparables, v2, predictions, batch, admin):
+    for module in (health, docs, datasets, places, comparables, v2, predictions, monitoring, batch, admin):
         api.include_router(module.router)
     api.mount(docs.ASSETS, docs.assets())
     api.openapi = lambda: document(api, service.models)  # type: ignore[method-assign]

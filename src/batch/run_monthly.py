@@ -8,7 +8,6 @@ what they were priced from.
 
 import logging
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ from src.core.cli import add_output_dir, add_store, parser, read_dataset, read_s
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import ConfigError, HousecastError
 from src.core.predictions_store import (
-    ALL,
     SUFFIX,
     FolderPredictions,
     PredictionsStore,
@@ -30,26 +28,11 @@ from src.core.predictions_store import (
 )
 from src.core.store import Store, open_store
 from src.core.workspace import Workspace
-from src.feature_pipeline import load, sources
-from src.feature_pipeline.transforms import require_columns
+from src.inference_pipeline.batch_input import INPUT_HELP, check_months, input_of, months_of, typed_month
 from src.inference_pipeline.inference import bulk_threads, current_predictor, price, read_rows
 from src.inference_pipeline.predictor import Predictor
 
 logger = logging.getLogger(__name__)
-
-
-def months_of(frame: pl.DataFrame, config: DatasetConfig) -> dict[str, pl.DataFrame]:
-    """Cut rows by calendar month, `YYYY-MM` -> rows, in time order; rows without a date under `undated`.
-
-    A data set without a date column has all its rows under `all`.
-    """
-    if config.date is None:
-        return {ALL: frame} if frame.height else {}
-    require_columns(frame.columns, [config.date], "the input")
-    text = frame[config.date].cast(pl.String).str.head(10)
-    month = text.str.to_date("%Y-%m-%d", strict=False).dt.strftime("%Y-%m").fill_null("undated")
-    parts = frame.with_columns(month.alias("__month")).partition_by("__month", as_dict=True, include_key=False)
-    return {str(key[0]): part for key, part in sorted(parts.items())}
 
 
 def predict_month(rows: pl.DataFrame, predictor: Predictor, threads: int) -> pl.DataFrame:
@@ -103,11 +86,7 @@ def run(
         HousecastError: a month failed or has no data; raised after the others have run, and names each.
     """
     reporting = reporting or Reporting(config.name)
-    if months and config.date is None:
-        raise ConfigError(
-            f"--month {months[0]}: rows of {config.name} have no date, so they are one batch; leave --month out, or "
-            "name a date column as split.column in the dataset's YAML"
-        )
+    check_months(months, config)
     predictor = current_predictor(store, config.name, settings)
     parts = months_of(read_rows(input_path, config), config)
     done: list[Month] = []
@@ -127,27 +106,33 @@ def run(
     return done
 
 
-@contextmanager
-def input_of(source: str | None, config: DatasetConfig, settings: Settings) -> Iterator[Path]:
-    """Yield the file or folder of the input; what lies elsewhere is here for the time of the block.
+def check_monitor(*, csv: bool) -> None:
+    """Refuse before anything is priced what could not be reported on afterwards (ConfigError)."""
+    if csv:
+        raise ConfigError("--monitor reads Parquet: leave out --csv")
+    from src.monitoring import drift
 
-    Without a source it is BATCH_INPUT, else the raw holdout, which is loaded where there is none yet.
+    drift.require()
 
-    Raises:
-        ConfigError: no such file, folder or address.
-        DataError: a download failed.
-    """
-    if source is None and settings.batch_input:
-        source = settings.batch_input.replace("{dataset}", config.name)
-    if source is None:
-        workspace = Workspace.of(config.name, settings)
-        load.ensure(config, workspace, settings)
-        yield workspace.raw / "holdout.parquet"
+
+def monitor(
+    config: DatasetConfig,
+    input_path: Path,
+    output: PredictionsStore,
+    store: Store,
+    settings: Settings,
+    reporting: Reporting,
+) -> None:
+    """Report on the months that were priced, whatever became of the others; raises as `monitoring.report.run`."""
+    months = [result.month for result in reporting.report.done if not result.error]
+    if not months:
         return
-    if settings.cache:
-        settings.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="housecast-", dir=settings.cache) as folder:
-        yield sources.resolve(source, config, settings, Path(folder))
+    # It imports what the batch alone need not wait for.
+    from src.monitoring import report, report_page
+
+    asked = months if config.date else ()
+    made = report.run(config, settings, months=asked, source=str(input_path), predictions=output, store=store)
+    report_page.print_reports(made)
 
 
 @contextmanager
@@ -162,38 +147,40 @@ def reported(reporting: Reporting) -> Iterator[None]:
     reporting.say(finished=True)
 
 
-def _month(text: str) -> str:
-    year, _, month = text.partition("-")
-    if not (len(year) == 4 and year.isdigit() and month.isdigit() and 1 <= int(month) <= 12):
-        raise ConfigError(f"--month {text!r}: write it as 2022-01")
-    return f"{year}-{int(month):02}"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
     args_parser = parser(__doc__.splitlines()[0])
-    args_parser.add_argument(
-        "--input",
-        help="CSV or Parquet with the rows of one or more months: a file, a folder of Parquet, s3:// or https://; "
-        "BATCH_INPUT, else the raw holdout if not given",
-    )
+    args_parser.add_argument("--input", help=INPUT_HELP)
     add_output_dir(args_parser, "folder of the predictions; the predictions store if not given")
     args_parser.add_argument(
         "--month", action="append", default=[], help="YYYY-MM, repeatable; every month if not given"
     )
     args_parser.add_argument("--csv", action="store_true", help="write CSV instead of Parquet, which the API reads")
     args_parser.add_argument("--report", type=Path, default=None, help="JSON file, kept up to date with what is done")
+    args_parser.add_argument(
+        "--monitor", action="store_true", help="report on the months afterwards, as `python -m src.monitoring.report`"
+    )
     add_store(args_parser)
     args = args_parser.parse_args(argv)
     settings = read_settings()
     config = read_dataset(args, settings)
+    if args.monitor:
+        check_monitor(csv=args.csv)
     reporting = Reporting(config.name, args.report)
     with reported(reporting):
-        months = [_month(text) for text in args.month]
+        months = [typed_month(text) for text in args.month]
         output = FolderPredictions(args.output_dir) if args.output_dir else open_predictions(config.name, settings)
         store = open_store(args.store, settings, Workspace.of(config.name, settings).store)
         with input_of(args.input, config, settings) as path:
-            run(config, path, output, store, settings, months, ".csv" if args.csv else SUFFIX, reporting)
+            failure = None
+            try:
+                run(config, path, output, store, settings, months, ".csv" if args.csv else SUFFIX, reporting)
+            except HousecastError as error:
+                failure = error
+            if args.monitor:
+                monitor(config, path, output, store, settings, reporting)
+            if failure:
+                raise failure
 
 
 if __name__ == "__main__":

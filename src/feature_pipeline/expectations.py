@@ -74,6 +74,29 @@ def rules(config: DatasetConfig, split: str) -> list[Rule]:
     return found
 
 
+def monthly_rules(config: DatasetConfig) -> list[Rule]:
+    """Build the rules of one month's raw rows: what a price needs, its types and required values; the config's own.
+
+    A month has no window but its own, fewer rows than a file, and its target may not be known yet: what is asked of
+    those is left out (ConfigError as `rules`).
+    """
+    found = []
+    for column in config.raw_inputs:
+        kind = config.columns[column]
+        found.append(_automatic("expect_column_to_exist", column=column))
+        found.append(_automatic("expect_column_values_to_be_of_type", column=column, type_=PANDAS_TYPES[kind.type]))
+        if kind.required:
+            found.append(_automatic("expect_column_values_to_not_be_null", column=column))
+    seen = [(rule.name, rule.args) for rule in found]
+    for position, entry in enumerate(config.expectations):
+        own = _own(entry, f"expectations[{position}]", config)
+        of_table = own.name.startswith("expect_table_")
+        told = own.columns == (config.target.column,) and own.name == "expect_column_values_to_not_be_null"
+        if not of_table and not told and (own.name, own.args) not in seen:
+            found.append(own)
+    return found
+
+
 def _window(rule: TimeSplit, split: str) -> Rule:
     window: dict[str, dict[str, Any]] = {
         "train": {"max_value": rule.eval_from, "strict_max": True},

@@ -24,7 +24,7 @@ from src.core.sections import RandomSplit
 from src.core.workspace import SPLITS, Workspace
 from src.feature_pipeline import load, quality_page, splits
 from src.feature_pipeline.checks import Check, ValidationResult, kept_apart, report, stop_on_failure
-from src.feature_pipeline.expectations import TABLE_RULES, Rule, rules
+from src.feature_pipeline.expectations import TABLE_RULES, Rule, monthly_rules, rules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +54,15 @@ def run(config: DatasetConfig, raw_dir: Path, output_dir: Path) -> dict[str, Val
     """Check the load stage's splits in `raw_dir`, all of them before a failure is raised, as `validate` does."""
     frames = {split: load.scan_split(raw_dir, split) for split in SPLITS}
     return _validate(frames, config, output_dir)
+
+
+def check_month(frame: pl.DataFrame, config: DatasetConfig, month: str) -> ValidationResult:
+    """Check one month's typed raw rows, without an error for what fails; the target may be missing.
+
+    Raises:
+        ConfigError: an entry of `expectations` is wrong.
+    """
+    return _check(frame, config, month, monthly_rules(config), _context(None))
 
 
 def _validate(

@@ -72,8 +72,10 @@ class Layout:
         }
 
 
-def read_month(content: bytes, month: str, layout: Layout) -> pl.DataFrame:
+def read_month(content: bytes, month: str, layout: Layout, *, as_written: bool = False) -> pl.DataFrame:
     """Read one file: columns of `layout.kinds`, names as cleaning spells them, numbers finite or null, rows in order.
+
+    With `as_written` the rows stay in the file's order, which is that of the batch's input.
 
     Raises:
         DataError: it is damaged, no Parquet, lacks a column, or holds what is not of its type or month; says so without
@@ -88,7 +90,9 @@ def read_month(content: bytes, month: str, layout: Layout) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         raise DataError("it holds values that are not of their column's type") from error
     _check_dates(known, month, layout.config)
-    return known.sort(layout.order, maintain_order=True, nulls_last=True) if layout.order else known
+    if as_written or not layout.order:
+        return known
+    return known.sort(layout.order, maintain_order=True, nulls_last=True)
 
 
 def _known(frame: pl.DataFrame, layout: Layout) -> list[pl.Series]:

@@ -388,3 +388,16 @@ def test_the_page_shows_the_failures_and_needs_no_network(
     linked = re.findall(r'href="([^"]+)"', page)
     assert len(linked) == 3
     assert all((tmp_path / path).is_file() for path in linked)
+
+
+def test_a_month_is_asked_only_what_a_month_can_hold(config: DatasetConfig) -> None:
+    month = housets_splits(traps=False)["holdout"].head(5).drop("price", "median_sale_price")
+    result = validate.check_month(month, config, "2022-01")
+    assert result.passed, "few rows, and no target yet"
+    asked = {(check.rule, *check.columns): check.passed for check in result.checks}
+    assert not [rule for rule, *_ in asked if rule.startswith("expect_table_")]
+    assert asked["expect_column_values_to_match_regex", "zipcode"] is True
+    assert asked["expect_column_values_to_be_between", "price"] is None
+    broken = month.drop("median_list_price").with_columns(pl.lit(2.0).alias("sold_above_list"))
+    failed = {check.columns for check in validate.check_month(broken, config, "2022-01").failed("critical")}
+    assert failed == {("median_list_price",), ("sold_above_list",)}
