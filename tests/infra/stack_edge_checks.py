@@ -1,7 +1,11 @@
 """What must hold of the balancer, the network, the logs and the alarms. Each check returns what is wrong, in words."""
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
+from src.core.monitoring_sections import RULES
+from src.monitoring import alerts
 from tests.infra.stack_template import Resource, Stack, attributes
 
 TASKS = ("ApiTask", "DashboardTask", "BatchTask")
@@ -103,6 +107,7 @@ def check_alarms(stack: Stack) -> list[str]:
         ("UnHealthyHostCount", "ApiTargets.TargetGroupFullName", "Maximum"),
         ("UnHealthyHostCount", "DashboardTargets.TargetGroupFullName", "Maximum"),
         ("Drift", None, "Sum"),
+        ("Alert", None, "Sum"),
     }
     if "BatchRule" in stack:
         wanted.add(("FailedInvocations", None, "Sum"))
@@ -114,14 +119,33 @@ def _metric(alarm: Resource) -> tuple[str, str | None, str]:
     return alarm["MetricName"], dimensions.get("TargetGroup"), alarm.get("Statistic") or alarm["ExtendedStatistic"]
 
 
-def check_drift_is_read_from_the_batchs_log(stack: Stack) -> list[str]:
-    metric, alarm = stack["DriftMetric"], stack["DriftAlarm"]
-    (made,) = metric["MetricTransformations"]
-    if metric["LogGroupName"] != "BatchLogs" or metric["FilterPattern"] != '{ $.event = "drift" }':
-        return ["a line of the event drift in the batch's log does not count"]
-    if (made["MetricNamespace"], made["MetricName"]) != (alarm["Namespace"], alarm["MetricName"]):
-        return ["the drift alarm watches another metric"]
-    return []
+def check_broken_rules_are_read_from_the_batchs_log(stack: Stack) -> list[str]:
+    """Each rule's breach counts for one alarm, and the line that says that it is over for none."""
+    found = []
+    for name in ("Drift", "Alert"):
+        metric, alarm = stack[f"{name}Metric"], stack[f"{name}Alarm"]
+        (made,) = metric["MetricTransformations"]
+        if metric["LogGroupName"] != "BatchLogs":
+            found.append(f"{name} does not count what is in the batch's log")
+        if (made["MetricNamespace"], made["MetricName"]) != (alarm["Namespace"], alarm["MetricName"]):
+            found.append(f"the alarm {name} watches another metric")
+    for rule in RULES:
+        for event in ("breach", "resolved"):
+            counts = {
+                name for name in ("Drift", "Alert") if selects(stack[f"{name}Metric"]["FilterPattern"], rule, event)
+            }
+            wanted = set() if event == "resolved" else {"Drift"} if rule in alerts.DRIFT else {"Alert"}
+            if counts != wanted:
+                found.append(f"{event} of {rule} counts for {sorted(counts)}")
+    return found
+
+
+def selects(pattern: str, rule: str, event: str) -> bool:
+    """Tell whether a metric filter of equalities selects the line that is told of a rule."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    row = dict.fromkeys(("dataset", "subject", "month", "value", "threshold", "message"), "")
+    line = alerts.message_of({**row, "rule": rule, "event": event, "opened_at": at, "resolved_at": at})
+    return all(line.get(name) == value for name, value in re.findall(r'\$\.(\w+) = "(\w+)"', pattern))
 
 
 def check_a_failed_batch_is_told(stack: Stack) -> list[str]:

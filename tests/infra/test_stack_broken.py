@@ -31,6 +31,7 @@ def broken(template: Template, path: str, value: Any) -> Template:
 
 API = "ApiTask/Properties/ContainerDefinitions/0"
 DASHBOARD = "DashboardTask/Properties/ContainerDefinitions/0"
+RULES_READ = "broken_rules_are_read_from_the_batchs_log"
 BATCH = "BatchTask/Properties/ContainerDefinitions/0"
 API_POLICY = "ApiRole/Properties/Policies/0/PolicyDocument/Statement"
 BATCH_POLICY = "BatchRole/Properties/Policies/0/PolicyDocument/Statement"
@@ -135,8 +136,10 @@ BREAKS: list[tuple[str, str, str, Any]] = [
     ("alarms", "nobody is told of HTTPCode_ELB_5XX_Count", "BalancerErrorsAlarm", GONE),
     ("alarms", "nobody is told of UnHealthyHostCount", "DashboardUnhealthyAlarm", GONE),
     ("alarms", "nobody is told of FailedInvocations", "BatchNotStartedAlarm", GONE),
-    ("drift_is_read_from_the_batchs_log", "does not count", "DriftMetric/Properties/LogGroupName", {"Ref": "ApiLogs"}),
-    ("drift_is_read_from_the_batchs_log", "another metric", "DriftAlarm/Properties/MetricName", "Drifts"),
+    (RULES_READ, "does not count", "DriftMetric/Properties/LogGroupName", {"Ref": "ApiLogs"}),
+    (RULES_READ, "another metric", "AlertAlarm/Properties/MetricName", "Drifts"),
+    (RULES_READ, "resolved of max_mdape", "AlertMetric/Properties/FilterPattern", '{ $.event = "alert" }'),
+    (RULES_READ, "breach of max_drift_share", "DriftMetric/Properties/FilterPattern", '{ $.event = "drifts" }'),
     (
         "a_failed_batch_is_told",
         "is not told",
