@@ -20,7 +20,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 STAND_IN := $(wildcard ../shared/tools/images.sh)
 
-.PHONY: help install run serve test infra-test workflows-test images images-test push deploy batch lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
+.PHONY: help install run retrain monitor serve test infra-test workflows-test images images-test push deploy batch lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ install: $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## install uv if miss
 
 run: install ## from raw rows (or a simulated market) to a model and predictions; DATASET=iris: another data set
 	$(RUN) python -m src.pipeline $(if $(DATASET),--dataset '$(DATASET)') $(if $(DATA),--data '$(DATA)')
+
+retrain: install ## a challenger on the newest rows, if one is due, which must beat the champion; DATASET=housets DATA=file
+	$(RUN) python -m src.monitoring.retrain $(if $(DATASET),--dataset '$(DATASET)') $(if $(DATA),--data '$(DATA)')
+
+monitor: install ## report on the months whose predictions changed, remove old records, look at the rules; DATASET=housets
+	$(RUN) python -m src.monitoring.report $(if $(DATASET),--dataset '$(DATASET)')
+	$(RUN) python -m src.monitoring.log prune
+	$(RUN) python -m src.monitoring.check $(if $(DATASET),--dataset '$(DATASET)')
 
 serve: install ## the API on http://127.0.0.1:8000 and the dashboard on http://127.0.0.1:8501; Ctrl-C ends both
 	@[ -n "$(MODEL_STORE)$(S3_BUCKET)" ] || [ -f models/housets/current.json ] || $(RUN) python -m src.pipeline --dataset housets

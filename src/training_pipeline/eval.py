@@ -56,10 +56,19 @@ class Evaluation:
         self.verdict.require(self.version or "the model")
 
 
-def run(config: DatasetConfig, settings: Settings, places: Places, store: Store, *, publishing: bool) -> Evaluation:
+def run(
+    config: DatasetConfig,
+    settings: Settings,
+    places: Places,
+    store: Store,
+    *,
+    publishing: bool,
+    promoting: bool = True,
+) -> Evaluation:
     """Judge the trained model and, if `publishing`, put it into the store and promote it when the gate passes.
 
-    A failed gate is in the result, not raised: see `Evaluation.require`.
+    A failed gate is in the result, not raised: see `Evaluation.require`. Without `promoting` the version is only put
+    into the store, for somebody else to decide about.
 
     Raises:
         DataError: a stage before this one has not run, or a split cannot be judged.
@@ -81,7 +90,11 @@ def run(config: DatasetConfig, settings: Settings, places: Places, store: Store,
         record.log_files(places.reports, "evaluation")
         record.set_tags(publish.gate_tags([line.text for line in verdict.failed]))
         if publishing:
-            version, promoted = _publish(candidate, cards, verdict, store, settings, expected, record)
+            version = _publish(candidate, cards, verdict, store, settings, record)
+            try:
+                promoted = promoting and publish.promote(store, config, version, verdict, expected)
+            finally:
+                lifecycle.mirror(config, settings, store)
     return Evaluation(config, cards, verdict, page, str(store), version, promoted)
 
 
@@ -91,10 +104,9 @@ def _publish(
     verdict: Verdict,
     store: Store,
     settings: Settings,
-    expected: str | None,
     record: tracking.Run,
-) -> tuple[str, bool]:
-    config, promoted = candidate.config, False
+) -> str:
+    config = candidate.config
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
@@ -102,13 +114,9 @@ def _publish(
         version = publish.assemble(candidate, cards, scores, folder, settings)
         publish.check_serving(candidate, folder, settings)
         store.publish(config.name, folder)
-        try:
-            promoted = publish.promote(store, config, version, verdict, expected)
-        finally:
-            tags = publish.gate_tags([line.text for line in verdict.failed])
-            tracking.register(config, settings, record, folder, version, tags)
-            lifecycle.mirror(config, settings, store)
-    return version, promoted
+        tags = publish.gate_tags([line.text for line in verdict.failed])
+        tracking.register(config, settings, record, folder, version, tags)
+    return version
 
 
 def summary(result: Evaluation) -> RenderableType:

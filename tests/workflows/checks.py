@@ -20,8 +20,8 @@ PINNED = re.compile(r"uses: (\S+)@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 MAKE = re.compile(r"make ([a-z-]+)")
 SCRIPT = re.compile(r"(?:bash |python )?((?:infra/|\.ci/)\S+)(?: .*)?")
 LONG_LIVED = re.compile(r"aws_?(secret_?)?access_?key|aws-(secret-)?access-key|AKIA[0-9A-Z]{12,}", re.IGNORECASE)
-# The only secrets: keys of housecast's own, for prices and for signing.
-SECRETS = {"API_KEY", "BUNDLE_PRIVATE_KEY"}
+# The only secrets: keys of housecast's own, for prices and for signing, and where its monitoring is.
+SECRETS = {"API_KEY", "BUNDLE_PRIVATE_KEY", "DATABASE_URL"}
 # What a token may do without anybody asking why.
 HARMLESS = {("contents", "read"), ("id-token", "write")}
 
@@ -142,7 +142,8 @@ def deploys_after_ci(project: Workflows) -> list[str]:
             continue
         if not job.get("environment"):
             found.append(f"{where}: no environment")
-        if set(triggers[where.split(":")[0]]) == {"workflow_dispatch"}:
+        # Both run what is on main already.
+        if set(triggers[where.split(":")[0]]) <= {"workflow_dispatch", "schedule"}:
             continue
         siblings = project.parsed[where.split(":")[0]]["jobs"]
         needs = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
