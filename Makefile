@@ -20,7 +20,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 STAND_IN := $(wildcard ../shared/tools/images.sh)
 
-.PHONY: help install run retrain monitor serve test infra-test workflows-test images images-test push deploy batch lint types contracts format benchmarks benchmarks-smoke screenshots mlflow clean
+.PHONY: help install run retrain monitor serve test infra-test workflows-test images images-test push deploy batch lint types contracts format benchmarks benchmarks-smoke simulate-year screenshots mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ benchmarks: install ## measure what the README claims (some 30 minutes; needs wr
 
 benchmarks-smoke: install ## run every benchmark on small data, for CI
 	$(RUN) python -m benchmarks --smoke
+
+simulate-year: install ## a year in which a market goes wrong: what is noticed when, and what retraining saves (10 minutes)
+	$(RUN) python -m src.simulated_year
 
 screenshots: install ## pictures of the dashboard, into docs/images (needs Chromium)
 	$(RUN) python -m tests.browser.screenshots $(URL)
