@@ -19,7 +19,7 @@ import polars as pl
 from benchmarks.load import Caller, Load, Target, has_wrk, loop, wrk
 from benchmarks.measure import timed
 from benchmarks.processes import Running, free_port, running
-from benchmarks.servers import OURS, Asked, Server
+from benchmarks.servers import OURS, UNRECORDED, Asked, Server
 from src.core.errors import GateError
 from src.inference_pipeline.predictor import Predictor
 
@@ -46,13 +46,16 @@ class Scored(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Every server in turn, and ours with a file."""
+    """Every server in turn, ours with a file, and which part of its throughput it has while it records requests."""
 
     servers: Mapping[Server, Measured]
     scored: Scored
+    recording: Sequence[float]
 
 
-def measure(servers: Sequence[Server], folder: Path, few: Asked, many: Asked, seconds: int, warm: int) -> Run:
+def measure(
+    servers: Sequence[Server], folder: Path, few: Asked, many: Asked, seconds: int, warm: int, turns: int
+) -> Run:
     """Take a run; a load lasts so many seconds, after at most `warm` of another.
 
     `few` are asked one by one, `many` at once.
@@ -70,11 +73,12 @@ def measure(servers: Sequence[Server], folder: Path, few: Asked, many: Asked, se
         resident = {server: process.resident_mb() for server, (process, _) in up.items()}
         rates = bulk(targets, many)
         scored = score(targets[OURS], folder)
+        recording = shares(targets[OURS], targets[UNRECORDED], turns)
     found = {
         server: Measured(loads[server], cpu[server], resident[server], process.ready_seconds, rates[server])
         for server, (process, _) in up.items()
     }
-    return Run(found, scored)
+    return Run(found, scored, recording)
 
 
 @contextmanager
@@ -107,6 +111,20 @@ def load(
     before = process.cpu_seconds()
     found = make(target, connections, seconds)
     return found, (process.cpu_seconds() - before) / found.requests * 1e6
+
+
+def shares(ours: Target, other: Target, turns: int) -> list[float]:
+    """Load two servers in turn, a second each, and return the first one's throughput as shares of the other's.
+
+    Machines change their speed by a third within seconds: only what is measured side by side can be told apart.
+    """
+    make = wrk if has_wrk() else loop
+    found = []
+    for turn in range(turns):
+        first, second = (ours, other) if turn % 2 else (other, ours)
+        ratio = make(first, max(CONNECTIONS), 1).per_second / make(second, max(CONNECTIONS), 1).per_second
+        found.append(ratio if first is ours else 1 / ratio)
+    return found
 
 
 def bulk(targets: Mapping[Server, Target], many: Asked) -> dict[Server, float]:

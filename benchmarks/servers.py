@@ -110,7 +110,7 @@ class Server:
 
 
 class Housecast(Server):
-    """Ours with API keys, checks, intervals, flags, metrics and a log line for each request."""
+    """Ours with API keys, checks, intervals, flags, metrics, a log line for each request, and each recorded."""
 
     name, ready, path = "housecast", "/health/ready", "/predict"
     key, entry = new_key("benchmark", "read")
@@ -125,11 +125,12 @@ class Housecast(Server):
         return [BIN / "python", "-c", SERVE, " ".join(TRAINING), "--port", str(port)]
 
     def settings(self, folder: Path, port: int) -> Mapping[str, str]:
-        del port
         # Limits that refuse nothing here, and count all the same.
         limits = {"RATE_LIMIT": "1e9", "RATE_BURST": "1000000000", "MAX_ROWS": "100000", "MAX_BODY_MB": "1000"}
         here = {"MODEL_STORE": str(folder / "store"), "API_KEYS": self.entry, "DRAIN_SECONDS": "0"}
-        return {**here, **limits, "LOG_LEVEL": "INFO"}
+        own = folder / f"work-{port}"  # with a database of its own
+        own.mkdir()
+        return {**here, **limits, "LOG_LEVEL": "INFO", "PREDICTION_LOG": "true", "WORKSPACE": str(own)}
 
     def ask(self, asked: Asked) -> Any:
         return asked.rows if len(asked.rows) > 1 else asked.rows[0]
@@ -139,6 +140,18 @@ class Housecast(Server):
 
     def wanted(self, asked: Asked) -> NDArray[np.float64]:
         return asked.log_prices
+
+
+class Unrecorded(Housecast):
+    """Ours without the prediction log."""
+
+    name = "housecast, not recorded"
+
+    def prepare(self, folder: Path) -> None:
+        """Serve what the other one serves."""
+
+    def settings(self, folder: Path, port: int) -> Mapping[str, str]:
+        return {**super().settings(folder, port), "PREDICTION_LOG": "false"}
 
 
 class FastAPIPandas(Server):
@@ -226,6 +239,6 @@ class MLServer(Server):
         return answer["outputs"][0]["data"]
 
 
-OURS, PLAIN = Housecast(), FastAPIPandas()
+OURS, UNRECORDED, PLAIN = Housecast(), Unrecorded(), FastAPIPandas()
 # Those that promise to serve models well.
 PEERS: tuple[Server, ...] = (MLflow(), BentoML(), MLServer())

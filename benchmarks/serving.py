@@ -24,7 +24,7 @@ from benchmarks.measure import apart, judge, machine
 from benchmarks.peers import environments
 from benchmarks.pricing import make_bundle
 from benchmarks.served import CONNECTIONS, Measured, Run, measure
-from benchmarks.servers import OURS, PEERS, PLAIN, Asked, Server
+from benchmarks.servers import OURS, PEERS, PLAIN, UNRECORDED, Asked, Server
 from src.core.cli import run_command
 from src.core.errors import ConfigError
 
@@ -32,6 +32,7 @@ Found = Mapping[Server, Sequence[Measured]]
 
 # What the project promises: throughput in that of others at 32 connections, and of the Predictor; ms, MB and seconds.
 TIMES_PEER, TIMES_PLAIN, OF_PREDICTOR = 4.0, 20.0, 0.5
+RECORDING = 0.95  # of the throughput without
 P50_OF_1, P99_OF_8, RESIDENT, READY = 0.6, 10.0, 250.0, 3.0
 
 
@@ -45,7 +46,7 @@ def ready_to_run(*, smoke: bool) -> list[Server]:
         if not smoke:
             raise ConfigError(INSTALL)
         print("skipped: wrk, which is not installed: a loop in Python makes the load")
-    servers: list[Server] = [OURS, PLAIN]
+    servers: list[Server] = [OURS, UNRECORDED, PLAIN]
     for peer in PEERS:
         if peer.environment and smoke and not environments.built(peer.environment):
             print(f"skipped: {peer.name}, whose environment is not built; a run without --smoke builds it")
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             bodies = b"\n".join(map(server.body, few.each()))
             (folder / f"{server.name}.jsonl").write_bytes(bodies + b"\n")
         for number in range(args.runs):
-            runs.append(measure(servers, folder, few, many, args.seconds, args.warm))
+            runs.append(measure(servers, folder, few, many, args.seconds, args.warm, args.turns))
             for server, measured in runs[-1].servers.items():
                 rate = measured.loads[max(CONNECTIONS)].per_second
                 log.print(f"run {number + 1} of {args.runs}: {server.name}: {rate:,.0f} requests/s", style="dim")
@@ -134,6 +135,18 @@ def print_scored(runs: Sequence[Run], args: argparse.Namespace) -> None:
     served, bare = (statistics.median(values) for values in zip(*(run.scored for run in runs), strict=True))
     text = f"{args.file:,} rows as Arrow: {served:,.0f} rows/s through the API, {bare:,.0f} rows/s in process"
     print(f"{text}, {of_predictor(runs):.2f} of it")
+    low, middle, high = recording(runs)
+    turns = len(runs) * len(runs[0].recording)
+    print(
+        f"recorded requests: {middle:.3f} of the throughput of others (quartiles {low:.3f}, {high:.3f}; {turns} turns)"
+    )
+
+
+def recording(runs: Sequence[Run]) -> tuple[float, float, float]:
+    """Return which part of its throughput ours has while it records requests: the median between its quartiles."""
+    found = [share for run in runs for share in run.recording]
+    low, median, high = statistics.quantiles(found, n=4) if len(found) > 1 else found * 3
+    return low, median, high
 
 
 def verdicts(found: Found, runs: Sequence[Run]) -> list[tuple[str, bool]]:
@@ -157,6 +170,10 @@ def verdicts(found: Found, runs: Sequence[Run]) -> list[tuple[str, bool]]:
         (f"at most {RESIDENT:g} MB resident: {resident:.0f}", resident <= RESIDENT),
         (f"ready within {READY:g} s: {ready:.1f}", ready <= READY),
         (f"many rows as JSON at least as fast as the best peer ({bulk.name}): {of_bulk:.2f} times", of_bulk >= 1),
+        (
+            f"recording leaves at least {RECORDING:g} of the throughput: {recording(runs)[1]:.3f}",
+            recording(runs)[1] >= RECORDING,
+        ),
         (f"a file at no less than {OF_PREDICTOR:g} of the Predictor: {of_file:.2f}", of_file >= OF_PREDICTOR),
     ]
 
@@ -182,13 +199,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--runs", type=int, default=5)
     made.add_argument("--seconds", type=int, default=3, help="of each load")
     made.add_argument("--warm", type=int, default=6, help="seconds of another load before it, at most")
+    made.add_argument("--turns", type=int, default=12, help="pairs of loads with and without recording, in each run")
     made.add_argument("--bodies", type=int, default=500, help="requests that go round, so that none repeats the last")
     made.add_argument("--smoke", action="store_true", help="a minute on small data: proves only that it runs")
     args = made.parse_args(argv)
     if args.smoke:
         args.zips, args.file, args.bulk = 30, 4_000, 1_000
         args.rounds, args.depth, args.runs, args.seconds = 20, 4, 1, 1
-        args.warm, args.bodies = 0, 20
+        args.warm, args.bodies, args.turns = 0, 20, 1
     return args
 
 

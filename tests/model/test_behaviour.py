@@ -14,6 +14,9 @@ from src.inference_pipeline.boosted import BoostedTrees
 from src.training_pipeline import train, xgb
 from tests.conftest import Published
 
+# Whole trainings, whose lines other tests follow.
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(scope="session")
 def market(published: Published) -> dict[str, pl.DataFrame]:
