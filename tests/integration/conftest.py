@@ -5,9 +5,12 @@ from pathlib import Path
 
 import moto.s3.responses
 import pytest
+import sqlalchemy as sa
 from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
 
 from src.core.config import Settings
+from src.monitoring import database
 from tests import postgres as postgres_server
 from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws, one_at_a_time
 from tests.once import made_once
@@ -42,6 +45,22 @@ def postgres_running() -> Iterator[postgres_server.Postgres]:
 def postgres(postgres_running: postgres_server.Postgres) -> postgres_server.Postgres:
     """A real Postgres with an empty database of the test's own."""
     return postgres_running.with_database()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings with an empty monitoring database."""
+    if request.param == "sqlite":
+        return Settings(workspace=tmp_path)
+    server: postgres_server.Postgres = request.getfixturevalue("postgres")
+    return Settings(workspace=tmp_path, database_url=SecretStr(server.url))
+
+
+@pytest.fixture
+def engine(kept: Settings) -> Iterator[sa.Engine]:
+    """The monitoring database of `kept`, with its tables."""
+    with database.opened(kept) as made:
+        yield made
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -1,7 +1,6 @@
 """What came true joins what was predicted, in both databases and in the batch's files; twice, late and corrected."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,28 +14,12 @@ from src.core.config import Settings, load_config
 from src.core.errors import ConfigError, DataError
 from src.core.predictions_store import FolderPredictions, file_name
 from src.monitoring import actuals as told
-from src.monitoring import database
 from src.monitoring.recorded import joined
 from src.monitoring.tables import actuals
 from src.monitoring.writer import Record, Writer
-from tests.postgres import Postgres
 
 HOUSETS = load_config("housets")
 FIRST, SECOND = datetime(2023, 7, 1, tzinfo=UTC), datetime(2023, 8, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "sqlite":
-        return Settings(workspace=tmp_path)
-    server: Postgres = request.getfixturevalue("postgres")
-    return Settings(workspace=tmp_path, database_url=server.url)
-
-
-@pytest.fixture
-def engine(kept: Settings) -> Iterator[sa.Engine]:
-    with database.opened(kept) as made:
-        yield made
 
 
 def write(path: Path, *rows: tuple[str, str, float | None]) -> Path:

@@ -23,24 +23,9 @@ from src.monitoring import alerts, channels, check, database, measures
 from src.monitoring.measures import Measure
 from src.monitoring.rules import Finding, findings
 from src.monitoring.tables import notices, requests
-from tests.postgres import Postgres
 
 HOUSETS = load_config("housets")
 NOW = datetime(2023, 6, 5, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "sqlite":
-        return Settings(workspace=tmp_path)
-    server: Postgres = request.getfixturevalue("postgres")
-    return Settings(workspace=tmp_path, database_url=SecretStr(server.url))
-
-
-@pytest.fixture
-def engine(kept: Settings) -> Iterator[sa.Engine]:
-    with database.opened(kept) as made:
-        yield made
 
 
 @dataclass

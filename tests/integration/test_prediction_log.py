@@ -4,7 +4,6 @@ import json
 import resource
 import sqlite3
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,21 +30,6 @@ from tests.postgres import Postgres
 from tests.serving import until
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings with an empty monitoring database."""
-    if request.param == "sqlite":
-        return Settings(workspace=tmp_path)
-    server: Postgres = request.getfixturevalue("postgres")
-    return Settings(workspace=tmp_path, database_url=server.url)
-
-
-@pytest.fixture
-def engine(kept: Settings) -> Iterator[sa.Engine]:
-    with database.opened(kept) as made:
-        yield made
 
 
 def asked(name: str, rows: int = 1, at: datetime = AT) -> Record:

@@ -1,7 +1,6 @@
 """A month's report: what it measures, what it shows, where it goes, and what is left of it when something is down."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -247,13 +246,6 @@ def _bytes(frame: pl.DataFrame) -> bytes:
     from src.core import sealed_parquet
 
     return sealed_parquet.to_bytes(frame)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    url = request.getfixturevalue("postgres").url if request.param == "postgres" else None
-    with database.opened(Settings(workspace=tmp_path, database_url=url)) as made:
-        yield made
 
 
 def test_measures_of_a_month_and_version_are_replaced_whole(engine: sa.Engine) -> None:
