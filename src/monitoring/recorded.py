@@ -36,6 +36,9 @@ SCHEMA = pl.Schema(
     }
 )
 
+# What came true: the number, or the class.
+TOLD = {"key": pl.String, "month": pl.String, "value": pl.Float64, "label_actual": pl.String}
+
 
 def read(
     engine: sa.Engine,
@@ -122,14 +125,14 @@ def joined(engine: sa.Engine, config: DatasetConfig, months: Sequence[str]) -> p
         requests.c.last_month >= min(months),
         requests.c.first_month <= max(months),
     )
-    of_months = (actuals.c.dataset == config.name, actuals.c.month.in_(months))
-    columns = (actuals.c.key, actuals.c.month, actuals.c.value, actuals.c.label)
-    with engine.connect() as connection:
-        told = pl.DataFrame(
-            [tuple(row) for row in connection.execute(sa.select(*columns).where(*of_months))],
-            schema={"key": pl.String, "month": pl.String, "value": pl.Float64, "label_actual": pl.String},
-            orient="row",
-        )
     parts = [part.filter(pl.col("month").is_in(months)) for part in frames(engine, within)]
     found = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
-    return found.join(told, on=["key", "month"], how="left", maintain_order="left")
+    return found.join(told(engine, config.name), on=["key", "month"], how="left", maintain_order="left")
+
+
+def told(engine: sa.Engine, dataset: str) -> pl.DataFrame:
+    """Return what came true of a data set: key, month, value, label_actual."""
+    columns = (actuals.c.key, actuals.c.month, actuals.c.value, actuals.c.label)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(*columns).where(actuals.c.dataset == dataset)).all()
+    return pl.DataFrame([tuple(row) for row in rows], schema=TOLD, orient="row")

@@ -20,7 +20,7 @@ from src.core.errors import ConfigError
 from src.monitoring import duel, recorded
 from src.monitoring.database import opened
 from src.monitoring.duel import Duel
-from src.monitoring.tables import actuals, requests
+from src.monitoring.tables import requests
 
 # The places where the two differ most are shown.
 SHOWN = 5
@@ -71,10 +71,11 @@ def compare(config: DatasetConfig, engine: sa.Engine, since: datetime) -> Compar
     both = _predictions(engine, champions).join(
         _predictions(engine, theirs), on=["request_id", "row"], suffix="_challenger", maintain_order="left"
     )
+    told = recorded.told(engine, config.name).select("key", "month", "value")
     rows = both.select(
         "at", "version", "key", "month", champion="estimate", challenger="estimate_challenger",
         ratio=pl.col("estimate_challenger") / pl.col("estimate"),
-    ).join(_told(engine, config), on=["key", "month"], how="left", maintain_order="left")  # fmt: skip
+    ).join(told, on=["key", "month"], how="left", maintain_order="left")  # fmt: skip
     served = rows["version"].last() if rows.height else "none"
     return Comparison(config.name, str(served), version, count, failed, rows, (slow, took), _fought(rows, config))
 
@@ -87,22 +88,12 @@ def _counts(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]]) 
 
 
 def _predictions(engine: sa.Engine, where: Sequence[sa.ColumnElement[bool]]) -> pl.DataFrame:
-    parts = [
-        part.select("request_id", "row", "at", "version", "key", "month", "estimate")
-        for part in recorded.frames(engine, where)
-    ]
-    empty = pl.DataFrame(schema=recorded.SCHEMA).select(
-        "request_id", "row", "at", "version", "key", "month", "estimate"
-    )
+    none = pl.DataFrame(schema=recorded.SCHEMA)
+    names = ("request_id", "row", "at", "version", "key", "month", "estimate")
     # A caller may send an id twice: the last answer counts.
-    return pl.concat([empty, *parts]).unique(["request_id", "row"], keep="last", maintain_order=True)
-
-
-def _told(engine: sa.Engine, config: DatasetConfig) -> pl.DataFrame:
-    asked = sa.select(actuals.c.key, actuals.c.month, actuals.c.value).where(actuals.c.dataset == config.name)
-    with engine.connect() as connection:
-        rows = [tuple(row) for row in connection.execute(asked)]
-    return pl.DataFrame(rows, schema={"key": pl.String, "month": pl.String, "value": pl.Float64}, orient="row")
+    return pl.concat(part.select(names) for part in (none, *recorded.frames(engine, where))).unique(
+        ["request_id", "row"], keep="last", maintain_order=True
+    )
 
 
 def _fought(rows: pl.DataFrame, config: DatasetConfig) -> Duel | None:
