@@ -228,11 +228,11 @@ class _Clock:
 
 
 def _day(number: int) -> datetime:
-    """Return when a month's work is done: some days after its end."""
+    """Return when a month's work is done, some days after its end; that of month 0 when the year begins."""
     start = datetime(YEAR, 1, 1, tzinfo=UTC)
-    return (start.replace(month=number) if number in range(1, 13) else start + timedelta(days=366 * (number > 12))) + (
-        timedelta(days=33) if number else timedelta(0)
-    )
+    if number == 0:
+        return start
+    return start.replace(year=YEAR + (number - 1) // 12, month=(number - 1) % 12 + 1) + timedelta(days=33)
 
 
 def _alerts(engine: sa.Engine, config: DatasetConfig) -> list[Alert]:
