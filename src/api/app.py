@@ -112,6 +112,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         service.work.close()
         if front.shadow is not None:
             await front.shadow.stop()
+        front.hand_over()
         if service.log is not None:
             await asyncio.to_thread(service.log.stop, LOG_SECONDS)
         LINES.flush()

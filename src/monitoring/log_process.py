@@ -1,4 +1,4 @@
-"""The process that writes the prediction log: requests come in at its standard input, what became of them goes out.
+"""The process that writes the prediction log: it is told where requests lie, and tells what became of them.
 
 It ends where its input does, when all is written. While the database does not take what it has, it reads no more.
 """
@@ -21,28 +21,38 @@ from src.core.database import said_of
 from src.core.errors import HousecastError
 from src.monitoring import database
 from src.monitoring.inserts import insert
-from src.monitoring.writer import Record
+from src.monitoring.ring import shared
+from src.monitoring.writer import PLACE, Record
 
 COLUMNS = ("id", *Record._fields)
-# Of one statement.
-BATCH = 1_000
-READ_BYTES = 1_000_000
+# What comes within this time is one transaction, as each waits for the disk, or a little more than so many bytes.
+BATCH_SECONDS, BATCH_BYTES = 0.2, 8_000_000
+READ_BYTES = 2**16
+# Whoever answers requests goes first where cores are few.
+NICENESS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 # After its service has been killed a database that is down is tried for so long.
 ORPHAN_SECONDS = 60.0
 
 
-def rows_in(buffer: bytearray) -> Iterator[tuple[Any, ...]]:
-    """Take the whole requests out of what has come."""
-    start = 0
-    while len(buffer) - start >= 4:
-        end = start + 4 + int.from_bytes(buffer[start : start + 4], "big")
-        if end > len(buffer):
-            break
-        number, at, *rest = marshal.loads(bytes(buffer[start + 4 : end]))  # noqa: S302  (the service's own)
-        yield (number, datetime.fromtimestamp(at, UTC), *rest)
-        start = end
-    del buffer[:start]
+def batches(pipe: int, memory: memoryview) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+    """Read parcels until a pipe ends that says where they lie; yields how many there are each time, and their rows."""
+    told = bytearray()
+    while part := os.read(pipe, READ_BYTES):
+        told += part
+        whole = len(told) - len(told) % PLACE.size
+        parcels, taken, rows = 0, 0, list[tuple[Any, ...]]()
+        for start, size in PLACE.iter_unpack(bytes(told[:whole])):
+            found = marshal.loads(memory[start : start + size])  # noqa: S302  (the service's own)
+            rows += [(number, datetime.fromtimestamp(at, UTC), *rest) for number, at, *rest in found]
+            parcels, taken = parcels + 1, taken + size
+            if taken > BATCH_BYTES:
+                yield parcels, rows
+                parcels, taken, rows = 0, 0, []
+        if parcels:
+            yield parcels, rows
+        del told[:whole]
+        time.sleep(BATCH_SECONDS)
 
 
 class Process:
@@ -55,22 +65,18 @@ class Process:
 
     def run(self) -> None:
         """Write until the input ends."""
-        buffer = bytearray()
-        while data := os.read(0, READ_BYTES):
-            buffer += data
-            rows = list(rows_in(buffer))
-            for start in range(0, len(rows), BATCH):
-                self._write(rows[start : start + BATCH])
+        for parcels, rows in batches(sys.stdin.fileno(), shared(int(sys.argv[1]))):
+            self._write(parcels, rows)
         self._engine.dispose()
 
-    def _write(self, rows: list[tuple[Any, ...]]) -> None:
+    def _write(self, parcels: int, rows: list[tuple[Any, ...]]) -> None:
         pause, since = FIRST_PAUSE, time.monotonic()
         while True:
             try:
                 if not self._is_ready:
                     database.upgrade(self._engine)
                     self._is_ready = True
-                _tell(requests=len(rows), refused=insert(self._engine, COLUMNS, rows))
+                _tell(parcels=parcels, refused=insert(self._engine, COLUMNS, rows))
             except (sa.exc.SQLAlchemyError, HousecastError, OSError) as error:
                 _tell(failed=said_of(error, self._engine.url), pause=pause)
                 if os.getppid() != self._parent and time.monotonic() - since > ORPHAN_SECONDS:
@@ -92,4 +98,5 @@ if __name__ == "__main__":
     # Whoever stops all processes at once, a service manager, means this one too; what still comes has to be written.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    os.nice(NICENESS)
     Process(Settings()).run()

@@ -1,8 +1,9 @@
 """The prediction log's writer: a bounded queue, and a process of its own that writes what waits in it.
 
-Whoever answers a request only puts what came and went into the queue, as it is. To write it takes a tenth of the time
-of a price: a thread would take that from the requests, and a process takes it from another core. A database that is
-slow, down or full is tried again and again while the queue fills; what finds it full is dropped, counted and said.
+Whoever answers requests only puts what came and went into the queue, as it is. To write it takes a fifth of the time
+of a price: a thread would take that from the requests, and a process takes it from another core. The queue is memory
+that both share; requests come some dozens at a time, while their bytes are in the processor's cache. A database that
+is slow, down or full is tried again and again while the queue fills; what finds it full is dropped, counted and said.
 What the process has not acknowledged stays here, and a new one gets it where one has died.
 """
 
@@ -11,10 +12,12 @@ import logging
 import marshal
 import os
 import secrets
+import struct
 import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +26,17 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from src.core.config import Settings
+from src.monitoring.ring import Ring
 
 logger = logging.getLogger(__name__)
 
 # So many bytes of requests and answers wait at most.
 MOST_WAITING = 64_000_000
-LOOK_SECONDS = 0.25
+# Of these so many, where the process keeps up; they stay in the processor's cache.
+USUALLY_WAITING = 8_000_000
+LOOK_SECONDS = 0.1
+# Where requests lie in the queue: the first byte and how many.
+PLACE = struct.Struct("<QQ")
 # Before a new process where one has died.
 PAUSE_SECONDS = 2.0
 
@@ -60,10 +68,18 @@ class Counts:
     failures: int = 0  # attempts to write that failed
 
 
-def frame_of(number: int, record: Record) -> bytes:
-    """Write a request for the process: its length, 4 bytes, and its values; the time in seconds since 1970."""
-    content = marshal.dumps((number, record[0].timestamp(), *record[1:]))
-    return len(content).to_bytes(4, "big") + content
+class Parcel(NamedTuple):
+    """Requests that are written together: how many predictions each one is, and where they lie in the queue."""
+
+    predictions: Sequence[int]
+    start: int
+    size: int
+
+
+def packed(records: Iterable[Record], numbers: Iterable[int]) -> bytes:
+    """Write requests for the process, each with its number; times are in seconds since 1970."""
+    rows = [(number, one[0].timestamp(), *one[1:]) for one, number in zip(records, numbers, strict=False)]
+    return marshal.dumps(rows)
 
 
 class Writer:
@@ -75,12 +91,11 @@ class Writer:
     def __init__(self, settings: Settings, most_waiting: int = MOST_WAITING) -> None:
         self.counts = Counts()
         self._settings = settings
-        self._most = most_waiting
-        # Predictions and frame of each request: those to send, and those that are not acknowledged.
-        self._queue: deque[tuple[int, bytes]] = deque()
-        self._sent: deque[tuple[int, bytes]] = deque()
-        self._taken = self._taken_bytes = 0
-        self._done = self._done_bytes = 0
+        self._ring = Ring(most_waiting, USUALLY_WAITING)
+        self._queue: deque[Parcel] = deque()
+        self._sent: deque[Parcel] = deque()  # and not acknowledged
+        self._taken = 0
+        self._done = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -93,16 +108,19 @@ class Writer:
         """Predictions that are not written yet."""
         return self._taken - self._done
 
-    def put(self, record: Record) -> None:
-        """Take a request, or count its predictions as dropped where too much waits; one that failed is one."""
-        count = record.rows or 1
-        frame = frame_of(next(self._ids), record)
-        if self._taken_bytes + len(frame) - self._done_bytes > self._most or self._given_up:
-            self.counts.dropped += count
+    def put(self, *records: Record) -> None:
+        """Take requests together, or count their predictions as dropped where too much waits.
+
+        One that failed is one prediction.
+        """
+        predictions = [one.rows or 1 for one in records]
+        content = packed(records, self._ids)
+        start = None if self._given_up else self._ring.put(content)
+        if start is None:
+            self.counts.dropped += sum(predictions)
             return
-        self._taken += count
-        self._taken_bytes += len(frame)
-        self._queue.append((count, frame))
+        self._taken += sum(predictions)
+        self._queue.append(Parcel(predictions, start, len(content)))
         if self._thread is None:
             # Not before there is something to write: a service that prices nothing needs no database.
             self._thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
@@ -118,6 +136,7 @@ class Writer:
             self._child.kill()
         if self._thread is not None:
             self._thread.join(1)
+        self._ring.close()
         left, self._done = self.waiting, self._taken
         if left:
             self.counts.dropped += left
@@ -133,13 +152,12 @@ class Writer:
             if self._given_up or (not ended and not self.waiting):
                 return
             logger.error("prediction log: its process ended (%s); another one is started", ended or "too early")
-            self._queue.extendleft(reversed(self._sent))
-            self._sent.clear()
             self._stop.wait(PAUSE_SECONDS)
 
     def _work_with(self, child: subprocess.Popen[bytes], answers: threading.Thread, *, stopping: bool) -> str:
         """Send what comes until the stop; returns how the process ended where it did so itself."""
         try:
+            self._write(child, list(self._sent))  # to one that died
             self._send(child)
             while not stopping:
                 stopping = self._stop.wait(LOOK_SECONDS)
@@ -154,22 +172,23 @@ class Writer:
 
     def _send(self, child: subprocess.Popen[bytes]) -> None:
         """Hand all that waits to the process; waits where it does not take it (OSError when it has ended)."""
-        frames = []
-        while self._queue:
-            one = self._queue.popleft()
-            self._sent.append(one)
-            frames.append(one[1])
+        parcels = [self._queue.popleft() for _ in range(len(self._queue))]
+        self._sent += parcels
+        self._write(child, parcels)
+
+    def _write(self, child: subprocess.Popen[bytes], parcels: Sequence[Parcel]) -> None:
         if child.poll() is not None:
             raise BrokenPipeError
-        if frames:
-            child.stdin.write(b"".join(frames))  # type: ignore[union-attr]
-            child.stdin.flush()  # type: ignore[union-attr]
+        assert child.stdin is not None
+        child.stdin.write(b"".join(PLACE.pack(parcel.start, parcel.size) for parcel in parcels))
+        child.stdin.flush()
 
     def _start(self) -> tuple[subprocess.Popen[bytes], threading.Thread]:
         url = self._settings.database_url
         about = {"WORKSPACE": str(self._settings.workspace), "DATABASE_URL": url.get_secret_value() if url else ""}
-        child = subprocess.Popen(
-            [sys.executable, "-m", "src.monitoring.log_process"],
+        child = subprocess.Popen(  # noqa: S603  (a number of our own, and no shell)
+            [sys.executable, "-m", "src.monitoring.log_process", str(self._ring.file)],
+            pass_fds=[self._ring.file],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **about},
@@ -197,16 +216,18 @@ class Writer:
             return True
         if has_failed:
             logger.info("prediction log: the database takes rows again")
-        self._acknowledged(said["requests"], set(said["refused"]))
+        self._acknowledged(said["parcels"], said["refused"])
         return False
 
-    def _acknowledged(self, requests: int, refused: set[int]) -> None:
-        ended = [self._sent.popleft() for _ in range(requests)]
-        left_out = sum(ended[i][0] for i in refused)
-        count = sum(one[0] for one in ended)
-        self.counts.written += count - left_out
+    def _acknowledged(self, parcels: int, refused: Sequence[int]) -> None:
+        """Count parcels as written; `refused` are requests among theirs, by their place."""
+        ended = [self._sent.popleft() for _ in range(parcels)]
+        predictions = [count for parcel in ended for count in parcel.predictions]
+        left_out = sum(predictions[i] for i in refused)
+        self.counts.written += sum(predictions) - left_out
         self.counts.refused += left_out
-        self._done += count
-        self._done_bytes += sum(len(one[1]) for one in ended)
+        self._done += sum(predictions)
+        for parcel in ended:
+            self._ring.free(parcel.start, parcel.size)
         if left_out:
             logger.error("prediction log: the database refuses %s predictions for good", f"{left_out:,}")

@@ -111,8 +111,8 @@ def test_a_database_that_is_down_fails_and_slows_no_request(tmp_path: Path, smal
         for _ in range(200):
             ask(server, "/predict", rows, "r")
         assert time.perf_counter() - started < 20
+        until(lambda: metrics(server)["housecast_log_rows_waiting"] == 201, "all of them in the queue", 10)
         found = metrics(server)
-        assert found["housecast_log_rows_waiting"] == 201
         assert found['housecast_log_rows_total{outcome="written"}'] == 0
         started = time.perf_counter()
         assert server.stop() == 0

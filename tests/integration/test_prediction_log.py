@@ -24,7 +24,7 @@ from src.monitoring.inserts import insert
 from src.monitoring.log_process import COLUMNS
 from src.monitoring.recorded import SCHEMA
 from src.monitoring.tables import metadata, requests
-from src.monitoring.writer import Record, Writer, frame_of
+from src.monitoring.writer import Record, Writer, packed
 from tests import postgres as postgres_server
 from tests.postgres import Postgres
 from tests.serving import until
@@ -117,7 +117,7 @@ def test_tables_of_a_newer_version_are_left_alone(kept: Settings, engine: sa.Eng
 
 
 def test_a_disk_that_is_full_loses_nothing_until_the_queue_is(tmp_path: Path) -> None:
-    writer = Writer(Settings(workspace=tmp_path), most_waiting=2_000 * len(frame_of(2**61, asked("r0000"))))
+    writer = Writer(Settings(workspace=tmp_path), most_waiting=2_000 * len(packed([asked("r0000")], [2**61])))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))  # of each file that the process will write
     try:
