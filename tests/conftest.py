@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from src.core.store import Store, open_store
 from src.core.workspace import Workspace
 from src.inference_pipeline.inference import current_predictor
 from src.inference_pipeline.predictor import Predictor
-from tests.once import made_once
+from tests.once import made_once, untraced
 
 # PySpark takes a main module without a file, as a worker of xdist has, for its own doctests, and ends the process. An
 # interactive one it leaves alone.
@@ -28,7 +29,20 @@ hypothesis.settings.load_profile("housecast")
 # Only tests of the prediction log want one.
 os.environ["PREDICTION_LOG"] = "false"
 
+# Their subjects are templates, workflows and programs of their own, which coverage does not follow; it would only cost
+# moto's and the browser's driver's time.
+UNTRACED = tuple(PROJECT / "tests" / name for name in ("browser", "infra", "workflows"))
+
 SHARED = Path(os.environ.get("SHARED_DATA", PROJECT.parent / "shared" / "data"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Leave out of coverage what has nothing to do with it, with its fixtures."""
+    if not any(item.path.is_relative_to(folder) for folder in UNTRACED):
+        return (yield)
+    with untraced():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -3,30 +3,23 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import moto.s3.responses
 import pytest
 import sqlalchemy as sa
-from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from src.core.config import Settings
 from src.monitoring import database
 from tests import postgres as postgres_server
-from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws, one_at_a_time
+from tests import s3_server
+from tests.integration.stores import BucketPlace, FolderPlace, Place, isolate_aws
 from tests.once import made_once
 from tests.serving import Small, load_small, make_small
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        put = moto.s3.responses.S3Response.put_object
-        patch.setattr(moto.s3.responses.S3Response, "put_object", one_at_a_time(put))
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-        server.stop()
+    with s3_server.running() as address:
+        yield address
 
 
 @pytest.fixture

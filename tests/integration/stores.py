@@ -1,8 +1,6 @@
 """The same model store twice: a folder, and a bucket behind a real HTTP endpoint."""
 
-import threading
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,17 +69,6 @@ class BucketPlace:
     def read(self, path: str) -> bytes:
         content: bytes = self.client.get_object(Bucket=self.bucket, Key=f"some/prefix/models/{path}")["Body"].read()
         return content
-
-
-def one_at_a_time(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Make moto check and write in one step, as S3 does: its server answers requests in parallel threads."""
-    lock = threading.Lock()
-
-    def locked(*arguments: Any, **options: Any) -> Any:
-        with lock:
-            return handler(*arguments, **options)
-
-    return locked
 
 
 def isolate_aws(monkeypatch: pytest.MonkeyPatch) -> None:
