@@ -48,7 +48,7 @@ POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'non
 GONE = 499
 # Requests that are handed to the prediction log together: by then their bytes are still in the processor's cache, and
 # one by one it would take twice as long. One with a body of so many bytes takes the others along.
-MOST_ENDED, LARGE = 32, 64_000
+MOST_ENDED, LARGE = 16, 64_000
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLOSE = (b"connection", b"close")
 

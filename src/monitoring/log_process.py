@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -28,15 +29,21 @@ COLUMNS = ("id", *Record._fields)
 # What comes within this time is one transaction, as each waits for the disk, or a little more than so many bytes.
 BATCH_SECONDS, BATCH_BYTES = 0.2, 8_000_000
 READ_BYTES = 2**16
-# Whoever answers requests goes first where cores are few.
-NICENESS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 # After its service has been killed a database that is down is tried for so long.
 ORPHAN_SECONDS = 60.0
 
 
-def batches(pipe: int, memory: memoryview) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-    """Read parcels until a pipe ends that says where they lie; yields how many there are each time, and their rows."""
+class Batch(NamedTuple):
+    """The rows of so many parcels; after one that is full there may be more at once."""
+
+    parcels: int
+    rows: list[tuple[Any, ...]]
+    is_full: bool
+
+
+def batches(pipe: int, memory: memoryview) -> Iterator[Batch]:
+    """Read parcels until a pipe ends that says where they lie."""
     told = bytearray()
     while part := os.read(pipe, READ_BYTES):
         told += part
@@ -47,10 +54,10 @@ def batches(pipe: int, memory: memoryview) -> Iterator[tuple[int, list[tuple[Any
             rows += [(number, datetime.fromtimestamp(at, UTC), *rest) for number, at, *rest in found]
             parcels, taken = parcels + 1, taken + size
             if taken > BATCH_BYTES:
-                yield parcels, rows
+                yield Batch(parcels, rows, is_full=True)
                 parcels, taken, rows = 0, 0, []
         if parcels:
-            yield parcels, rows
+            yield Batch(parcels, rows, is_full=False)
         del told[:whole]
         time.sleep(BATCH_SECONDS)
 
@@ -64,19 +71,32 @@ class Process:
         self._parent = os.getppid()
 
     def run(self) -> None:
-        """Write until the input ends."""
-        for parcels, rows in batches(sys.stdin.fileno(), shared(int(sys.argv[1]))):
-            self._write(parcels, rows)
+        """Write until the input ends.
+
+        One thread works only when a core is free, so that no request waits for it. Where that is so seldom that it
+        falls behind, another one goes on, which has its share.
+        """
+        source = batches(sys.stdin.fileno(), shared(int(sys.argv[1])))
+        with ThreadPoolExecutor(1, "idle", _wait_for_a_free_core) as idle:
+            done: Batch | None = idle.submit(self._write_next, source).result()
+            while done:
+                done = self._write_next(source) if done.is_full else idle.submit(self._write_next, source).result()
         self._engine.dispose()
 
-    def _write(self, parcels: int, rows: list[tuple[Any, ...]]) -> None:
+    def _write_next(self, source: Iterator[Batch]) -> Batch | None:
+        batch = next(source, None)
+        if batch:
+            self._write(batch)
+        return batch
+
+    def _write(self, batch: Batch) -> None:
         pause, since = FIRST_PAUSE, time.monotonic()
         while True:
             try:
                 if not self._is_ready:
                     database.upgrade(self._engine)
                     self._is_ready = True
-                _tell(parcels=parcels, refused=insert(self._engine, COLUMNS, rows))
+                _tell(parcels=batch.parcels, refused=insert(self._engine, COLUMNS, batch.rows))
             except (sa.exc.SQLAlchemyError, HousecastError, OSError) as error:
                 _tell(failed=said_of(error, self._engine.url), pause=pause)
                 if os.getppid() != self._parent and time.monotonic() - since > ORPHAN_SECONDS:
@@ -85,6 +105,11 @@ class Process:
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 return
+
+
+def _wait_for_a_free_core() -> None:
+    if hasattr(os, "SCHED_IDLE"):  # Linux
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _tell(**said: Any) -> None:
@@ -98,5 +123,4 @@ if __name__ == "__main__":
     # Whoever stops all processes at once, a service manager, means this one too; what still comes has to be written.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(NICENESS)
     Process(Settings()).run()
