@@ -24,6 +24,8 @@ from src.monitoring.tables import requests
 
 # Removed in one go.
 CHUNK = 5_000
+# Columns of the table of the newest predictions.
+WIDTH = 150
 
 
 def chosen(dataset: str | None, since: datetime | None, version: str | None) -> list[sa.ColumnElement[bool]]:
@@ -88,7 +90,7 @@ def _tail(args: argparse.Namespace, engine: sa.Engine) -> None:
         return
     table = Table(title=f"The newest {len(rows):,} recorded predictions" if rows else "No prediction is recorded yet")
     for name in ("time (UTC)", "request", "row", "data set", "version", "role", "key", "month", "answer", "ms"):
-        table.add_column(name, justify="right" if name in ("row", "answer", "ms") else "left")
+        table.add_column(name, justify="right" if name in ("row", "answer", "ms") else "left", overflow="fold")
     for row in rows:
         answer = row["label"] if row["estimate"] is None else f"{row['estimate']:,.2f}"
         key = ", ".join(map(str, json.loads(row["key"]))) if row["key"] else ""
@@ -96,7 +98,8 @@ def _tail(args: argparse.Namespace, engine: sa.Engine) -> None:
             f"{row['at']:%Y-%m-%d %H:%M:%S}", row["request_id"], str(row["row"]), row["dataset"], row["version"],
             row["role"], key, row["month"] or "", answer, f"{row['milliseconds']:,.2f}",
         )  # fmt: skip
-    Console().print(table)
+    # Into a pipe or file every value goes whole; a terminal folds what it has no room for.
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def _export(args: argparse.Namespace, engine: sa.Engine) -> None:

@@ -235,6 +235,10 @@ def test_the_commands_say_what_they_did(
         ("abc-1", 1, 1.5),
         ("abc-1", 2, 2.5),
     ]
+    log.main(["tail", "--rows", "1"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "abc-1" in line]
+    assert "2026-03-04 05:06:07" in line
+    assert "02139" in line
     log.main(["export", str(tmp_path / "out.csv"), "--dataset", "housets", "--since", "2026-01-01"])
     assert "3 predictions -> " in capsys.readouterr().out
     log.main(["prune", "--days", "1"])
