@@ -3,9 +3,11 @@
 rich takes a tenth of a second to import: it waits until something is printed, as the service prints nothing.
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -32,6 +34,13 @@ def cells(*values: str) -> "list[Text]":
     from rich.text import Text
 
     return [Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)) for value in values]
+
+
+def console(width: int) -> "Console":
+    """Return where tables are printed; a file, a pipe or a scheduler's log has no width of its own: so many columns."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def print_table(made: "Table", empty: str = "") -> None:

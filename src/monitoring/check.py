@@ -5,14 +5,13 @@ For schedulers: a breach is told once to each channel (the log, ALERT_WEBHOOK, A
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from rich.console import Console
 from rich.table import Table
 
+from src.core import tables
 from src.core.cli import EXIT_CODES, HelpFormatter, environment, read_settings, run_command
 from src.core.config import DatasetConfig, Settings, load_config
 from src.core.errors import ConfigError, GateError
@@ -93,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = made.parse_args(argv)
     settings = read_settings()
     channels_of(settings)  # what is wrong with them is said before anything is looked at
-    # A scheduler's log has no width of its own.
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = tables.console(WIDTH)
     broken, unknown, untold = list[str](), list[str](), dict[str, str]()
     with opened(settings) as engine:
         for name in args.dataset or datasets(engine):

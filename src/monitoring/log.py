@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from rich.console import Console
 from rich.table import Table
 
+from src.core import tables
 from src.core.cli import EXIT_CODES, HelpFormatter, environment, read_settings, run_command
 from src.core.config import Settings
 from src.core.errors import ConfigError
@@ -98,8 +98,7 @@ def _tail(args: argparse.Namespace, engine: sa.Engine) -> None:
             f"{row['at']:%Y-%m-%d %H:%M:%S}", row["request_id"], str(row["row"]), row["dataset"], row["version"],
             row["role"], key, row["month"] or "", answer, f"{row['milliseconds']:,.2f}",
         )  # fmt: skip
-    # Into a pipe or file every value goes whole; a terminal folds what it has no room for.
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    tables.console(WIDTH).print(table)
 
 
 def _export(args: argparse.Namespace, engine: sa.Engine) -> None:

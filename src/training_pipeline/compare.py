@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from rich.console import Console
 
-from src.core import metrics
+from src.core import metrics, tables
 from src.core.cli import add_output_dir, parser, read_dataset, read_settings, run_command
 from src.core.config import DatasetConfig, Settings
 from src.core.errors import ConfigError, DataError
@@ -202,9 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = read_dataset(args, settings)
     output_dir = args.output_dir or Workspace.of(config.name, settings).reports / "compare"
     boards = run(config, settings, args.input, output_dir)
-    console = Console()
-    # Into a file or a pipe the table is written as wide as it is.
-    shown = console if console.is_terminal else Console(width=WIDE)
+    shown = tables.console(WIDE)
     for board in boards:
         shown.print(leaderboard.table(board, config))
     logger.info("leaderboards in %s", output_dir)
