@@ -73,12 +73,12 @@ class Process:
     def run(self) -> None:
         """Write until the input ends.
 
-        One thread works only when a core is free, so that no request waits for it. Where that is so seldom that it
-        falls behind, another one goes on, which has its share.
+        One thread works only when a core is free, so that no request waits for it. This one, which has its share, makes
+        the tables with the first rows, and goes on where a core is free so seldom that the other falls behind.
         """
         source = batches(sys.stdin.fileno(), shared(int(sys.argv[1])))
         with ThreadPoolExecutor(1, "idle", _wait_for_a_free_core) as idle:
-            done: Batch | None = idle.submit(self._write_next, source).result()
+            done = self._write_next(source)
             while done:
                 done = self._write_next(source) if done.is_full else idle.submit(self._write_next, source).result()
         self._engine.dispose()
@@ -108,7 +108,8 @@ class Process:
 
 
 def _wait_for_a_free_core() -> None:
-    if hasattr(os, "SCHED_IDLE"):  # Linux
+    # Not where that is unknown, outside Linux, or a container's rules forbid it.
+    with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
